@@ -1,0 +1,147 @@
+"""Program: exactly what an .edgeq file holds. Writing is here; `csrc/program.c` checks the bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeq.errors import ProgramError
+from edgeq.runtime import isa
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Commands, constants, tensors and the metadata of one compiled model.
+
+    `meta` is JSON-able: "name", "card" (task card or null), "provenance", "inputs" and "outputs"
+    (lists of {"name", "shape", "layout"} in tensor order), "stats" (sizes, MACs), "float_islands".
+    `tensors` has dtype isa.TENSOR_DTYPE: inputs first, then outputs, then the rest.
+    `debug` is JSON-able: one {"node", "op", "macs"} per command.
+    """
+
+    meta: Mapping[str, Any]
+    commands: bytes
+    constants: bytes
+    qparams: bytes
+    luts: bytes
+    tensors: NDArray[Any]
+    strings: bytes
+    debug: list[dict[str, Any]]
+    arena_bytes: int
+
+    def to_bytes(self) -> bytes:
+        """Serialise: header, section table, then 64-byte-aligned sections with a CRC-32 each."""
+        bodies = {
+            "META": _json(self.meta),
+            "COMMANDS": self.commands,
+            "CONSTANTS": self.constants,
+            "QPARAMS": self.qparams,
+            "LUTS": self.luts,
+            "TENSORS": self.tensors.tobytes(),
+            "STRINGS": self.strings,
+            "DEBUG": _json(self.debug),
+        }
+        if len(bodies["META"]) > isa.MAX_META_BYTES:
+            raise ProgramError(f"META: at most {isa.MAX_META_BYTES} bytes, got {len(bodies['META'])}. Shorten the task card.")
+        table = np.zeros(len(bodies), isa.SECTION_DTYPE)
+        at = _align(isa.HEADER_DTYPE.itemsize + table.nbytes)
+        for row, (name, body) in zip(table, bodies.items(), strict=True):
+            row["kind"], row["crc"], row["offset"], row["bytes"] = isa.SECTIONS[name], zlib.crc32(body), at, len(body)
+            at = _align(at + len(body))
+        header = np.zeros(1, isa.HEADER_DTYPE)
+        header["magic"], header["format_version"], header["isa_version"] = isa.MAGIC, isa.FORMAT_VERSION, isa.ISA_VERSION
+        header["sections"], header["file_bytes"], header["arena_bytes"] = len(table), at, self.arena_bytes
+        header["inputs"], header["outputs"] = len(self.meta["inputs"]), len(self.meta["outputs"])
+        header["table_crc"] = zlib.crc32(table.tobytes())
+        out = bytearray(at)
+        out[: header.nbytes] = header.tobytes()
+        out[header.nbytes : header.nbytes + table.nbytes] = table.tobytes()
+        for row, body in zip(table, bodies.values(), strict=True):
+            out[int(row["offset"]) : int(row["offset"]) + len(body)] = body
+        return bytes(out)
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Program:
+        """Read a file's sections for inspection on the host; running a file goes through the C loader.
+
+        Raises ProgramError when the header, the section table or a checksum is wrong.
+        """
+        if len(body) < isa.HEADER_DTYPE.itemsize or body[: len(isa.MAGIC)] != isa.MAGIC:
+            raise ProgramError("header: an .edgeq file starts with its magic bytes, these do not. Is it another kind of file?")
+        header = np.frombuffer(body, isa.HEADER_DTYPE, 1)[0]
+        if int(header["format_version"]) > isa.FORMAT_VERSION or int(header["isa_version"]) > isa.ISA_VERSION:
+            raise ProgramError("header: the file was written by a newer edgeq. Update edgeq, or compile the model again.")
+        count = int(header["sections"])
+        if int(header["file_bytes"]) != len(body) or not 0 < count <= 64:
+            raise ProgramError(f"header: {int(header['file_bytes'])} bytes were written, {len(body)} are here. Copy the file again.")
+        end = isa.HEADER_DTYPE.itemsize + count * isa.SECTION_DTYPE.itemsize
+        if end > len(body) or zlib.crc32(body[isa.HEADER_DTYPE.itemsize : end]) != int(header["table_crc"]):
+            raise ProgramError("section table: its checksum is wrong. Copy the file again.")
+        table = np.frombuffer(body, isa.SECTION_DTYPE, count, isa.HEADER_DTYPE.itemsize)
+        parts: dict[str, bytes] = {}
+        names = {number: name for name, number in isa.SECTIONS.items()}
+        for row in table:
+            name = names.get(int(row["kind"]), "?")
+            part = body[int(row["offset"]) : int(row["offset"]) + int(row["bytes"])]
+            if len(part) != int(row["bytes"]) or zlib.crc32(part) != int(row["crc"]):
+                raise ProgramError(f"section {name}: its checksum is wrong. Copy the file again.")
+            parts[name] = part
+        missing = [name for name in isa.SECTIONS if name not in parts]
+        if missing or len(parts["TENSORS"]) % isa.TENSOR_DTYPE.itemsize:
+            raise ProgramError(f"section table: sections {', '.join(missing) or 'TENSORS'} are missing or incomplete.")
+        try:
+            meta, debug = json.loads(parts["META"]), json.loads(parts["DEBUG"])
+        except ValueError as e:
+            raise ProgramError(f"section META or DEBUG: it must be JSON ({e}).") from e
+        tensors = np.frombuffer(parts["TENSORS"], isa.TENSOR_DTYPE)
+        rest = (parts[k] for k in ("COMMANDS", "CONSTANTS", "QPARAMS", "LUTS"))
+        return cls(meta, *rest, tensors, parts["STRINGS"], debug, int(header["arena_bytes"]))
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the file atomically (temporary file, fsync, rename); return its size in bytes."""
+        body = self.to_bytes()
+        write_atomic(path, body)
+        return len(body)
+
+
+def write_atomic(path: str | os.PathLike[str], body: bytes) -> None:
+    """Write `body` so that `path` holds either the old content or all of the new.
+
+    Raises OSError when the folder cannot be written.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(body)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _align(n: int) -> int:
+    return -(-n // isa.ALIGN) * isa.ALIGN

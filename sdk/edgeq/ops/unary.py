@@ -1,0 +1,118 @@
+"""Unary: any function of one variable; in integers a 256- or 513-entry table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgeq.graph.ir import Array, Node, QParams, Shape, Value
+from edgeq.ops.base import Attrs, Op, q_of
+from edgeq.runtime import numerics
+
+Function = Callable[[Array, Attrs], Array]
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+FUNCTIONS: dict[str, Function] = {
+    "Abs": lambda x, a: np.abs(x),
+    "Clip": lambda x, a: np.clip(x, a["lo"], a["hi"]),
+    "Elu": lambda x, a: np.where(x >= 0, x, a["alpha"] * np.expm1(np.minimum(x, 0))),
+    "Erf": lambda x, a: _erf(x),
+    "Exp": lambda x, a: np.exp(x),
+    "Gelu": lambda x, a: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
+    "GeluTanh": lambda x, a: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "HardSigmoid": lambda x, a: np.clip(a["alpha"] * x + a["beta"], 0, 1),
+    "HardSwish": lambda x, a: x * np.clip(x + 3, 0, 6) / 6,
+    "Identity": lambda x, a: x,
+    "LeakyRelu": lambda x, a: np.where(x >= 0, x, a["alpha"] * x),
+    "Log": lambda x, a: np.log(x),
+    "Mish": lambda x, a: x * np.tanh(_softplus(x)),
+    "Neg": lambda x, a: -x,
+    "Pow": lambda x, a: np.power(x, a["exponent"]),
+    "Reciprocal": lambda x, a: 1 / x,
+    "Relu": lambda x, a: np.maximum(x, 0),
+    "Sigmoid": lambda x, a: _sigmoid(x),
+    "Silu": lambda x, a: x * _sigmoid(x),
+    "Softplus": lambda x, a: _softplus(x),
+    "Sqrt": lambda x, a: np.sqrt(x),
+    "Square": lambda x, a: x * x,
+    "Tanh": lambda x, a: np.tanh(x),
+}
+
+
+class Unary(Op):
+    """y = FUNCTIONS[kind](x), evaluated in float64."""
+
+    name = "Unary"
+    wide = (0,)
+
+    @staticmethod
+    def shape(attrs: Attrs, shapes: Sequence[Shape | None]) -> Shape:
+        if attrs.get("kind") not in FUNCTIONS:
+            raise ValueError(f"kind must be one of {', '.join(FUNCTIONS)}, got {attrs.get('kind')!r}")
+        assert shapes[0] is not None
+        return shapes[0]
+
+    @staticmethod
+    def real(attrs: Attrs, xs: Sequence[Array | None]) -> Array:
+        assert xs[0] is not None
+        with np.errstate(all="ignore"):
+            return FUNCTIONS[attrs["kind"]](xs[0].astype(np.float64), attrs).astype(np.float32)
+
+    @staticmethod
+    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+        x, q = xs[0], q_of(out)
+        assert x is not None
+        table, step = unary_table(node, q_of(ins[0]), q)
+        t = numerics.lut8(x, table) if len(table) == numerics.LUT8_ENTRIES else numerics.lut16(x, table)
+        if step is None:
+            return np.clip(t, q.lo, q.hi)
+        return numerics.requantize(t, step, q.zero_point, q.lo, q.hi)
+
+
+def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | None]:
+    """Make the table of a Unary node: (int16 entries, per-channel step or None).
+
+    int8 to per-tensor: the entries are the output's integers and there is no step.
+    Otherwise the entries hold f(x) on one fine symmetric scale, max|f| / 32767, and the step
+    r[c] = fine / s_y[c] follows. Entries where f is not finite take the nearest finite neighbour.
+    """
+    wide = qx.dtype == "int16"
+    entries = numerics.LUT16_ENTRIES if wide else numerics.LUT8_ENTRIES
+    x = numerics.table_points(float(qx.scale), int(qx.zero_point), entries=entries)
+    with np.errstate(all="ignore"):
+        f = _finite(FUNCTIONS[node.attrs["kind"]](x, node.attrs))
+    if not wide and not q.per_channel:
+        exact = np.rint(f / np.float64(q.scale)) + int(q.zero_point)
+        return np.clip(exact, q.lo, q.hi).astype(np.int16), None
+    # beyond what the output can hold nothing needs to be told apart
+    reach = float(
+        np.max(
+            (np.maximum(abs(q.lo - q.zero_point), abs(q.hi - q.zero_point)) + 1) * q.scale.astype(np.float64)
+        )
+    )
+    fine = max(min(float(np.abs(f).max()), reach), 1e-30) / 32767.0
+    table = np.clip(np.rint(f / fine), -32767, 32767).astype(np.int16)
+    step = np.asarray(np.float64(fine) / q.scale.astype(np.float64), np.float32)
+    return table, step
+
+
+def _finite(f: Array) -> Array:
+    good = np.flatnonzero(np.isfinite(f))
+    if good.size == 0:
+        return np.zeros_like(f)
+    nearest = good[np.abs(good[None, :] - np.arange(len(f))[:, None]).argmin(axis=1)]
+    return f[nearest]
