@@ -40,7 +40,7 @@ class DataError(EdgeqError):
 
 
 class CardError(EdgeqError):
-    """The task card is missing, incomplete or contradicts the model."""
+    """The task card is missing, broken or does not fit the model."""
 
 
 class ZooError(EdgeqError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeq.errors import ModelError
+from edgeq.errors import CardError
 from edgeq.vision import TaskCard
 from edgeq.zoo import list_models
 
@@ -71,7 +71,7 @@ def test_broken_card_names_the_key(key: str, value: object, text: str | None) ->
     if text is None:
         TaskCard.from_dict(card)
         return
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(CardError) as caught:
         TaskCard.from_dict(card)
     assert str(caught.value).startswith(text)
     assert len(str(caught.value)) < 300
@@ -79,21 +79,21 @@ def test_broken_card_names_the_key(key: str, value: object, text: str | None) ->
 
 @pytest.mark.parametrize("raw", [None, 3, "card", [], {1: 2}, {"input": None}, {"decode": {}}])
 def test_nonsense_is_a_model_error(raw: object) -> None:
-    with pytest.raises(ModelError):
+    with pytest.raises(CardError):
         TaskCard.from_dict(raw)
 
 
 def test_a_changed_card_is_checked_too() -> None:
     card = TaskCard.from_dict(plain())
     assert replace(card, decode=replace(card.decode, score=0.5)).decode.score == 0.5
-    with pytest.raises(ModelError, match="nms"):
+    with pytest.raises(CardError, match="nms"):
         replace(card.decode, nms=2.0)
 
 
 def test_ctc_blank_is_a_label() -> None:
     card = plain() | {"task": "text_recognition", "metric": "exact"}
     card["decode"] = {"kind": "ctc", "blank": 2, "time_axis": 1}
-    with pytest.raises(ModelError, match="blank"):
+    with pytest.raises(CardError, match="blank"):
         TaskCard.from_dict(card)
 
 
@@ -123,7 +123,7 @@ def test_toml_reads_labels_beside_it(tmp_path: Path) -> None:
 )
 def test_bad_toml_names_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "card.toml").write_text(text)
-    with pytest.raises(ModelError, match=r"card\.toml"):
+    with pytest.raises(CardError, match=r"card\.toml"):
         TaskCard.from_toml(tmp_path / "card.toml")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(CardError, match="cannot be read"):
         TaskCard.from_toml(tmp_path / "absent.toml")

@@ -12,6 +12,7 @@ from urllib.error import URLError
 
 import pytest
 
+from edgeq import zoo
 from edgeq.errors import ZooError
 from edgeq.zoo import card_for, info, list_models, pull, store
 
@@ -173,3 +174,21 @@ def test_a_model_file_is_recognised_by_its_content(
 def test_shared_models_know_their_cards(shared: Path) -> None:
     known = {path.name for path in (shared / "models").rglob("*.*") if card_for(path)}
     assert {Path(model.file).name for model in list_models()} == known
+
+
+def test_pictures_are_known_by_content_and_licence() -> None:
+    pictures = zoo.list_pictures()
+    assert len(pictures) == 32 == len({p.sha256 for p in pictures})
+    assert all(p.licence and p.credit and p.url for p in pictures)
+
+
+def test_pictures_come_from_the_mirror(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDGEQ_ZOO_MIRROR", str(shared / "data" / "coco"))
+    folder = zoo.pull_pictures()
+    assert len(list(folder.glob("*.jpg"))) == 32
+
+
+def test_unknown_picture_set_names_the_known_ones() -> None:
+    with pytest.raises(ZooError, match="coco_sample"):
+        zoo.list_pictures("nothing")

@@ -14,7 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from edgeq.errors import ModelError
+from edgeq.errors import CardError
 
 MAX_LABELS = 65_536
 MAX_CARD_BYTES = 1 << 20
@@ -96,7 +96,7 @@ def _key(rule: Rule, **default: Any) -> Any:
 
 def _refuse(where: str, rule: str, value: object) -> NoReturn:
     """Raise the one kind of error that a broken card gives."""
-    raise ModelError(f"{where}: {rule}, got {reprlib.repr(value)}. Correct the task card.")
+    raise CardError(f"{where}: {rule}, got {reprlib.repr(value)}. Correct the task card.")
 
 
 class _Checked:
@@ -305,7 +305,7 @@ class TaskCard(_Checked):
     def from_dict(raw: object) -> TaskCard:
         """Read a card from untrusted plain values.
 
-        Raises ModelError that names the key if it is unknown, missing, mistyped or out of bounds.
+        Raises CardError that names the key if it is unknown, missing, mistyped or out of bounds.
         """
         table = dict(_mapping(raw, "card"))
         if "input" in table:
@@ -323,16 +323,16 @@ class TaskCard(_Checked):
         """Read the `[card]` table of a TOML file.
 
         There `labels` is a list, or the name of a text file (one label a line, UTF-8) in
-        `labels_dir`, by default beside the card. Raises ModelError as `from_dict` does.
+        `labels_dir`, by default beside the card. Raises CardError as `from_dict` does.
         """
         path = Path(path)
         try:
             raw = tomllib.loads(_read(path))
         except tomllib.TOMLDecodeError as broken:
-            raise ModelError(f"{path}: must be TOML, {broken}. Correct the task card.") from None
+            raise CardError(f"{path}: must be TOML, {broken}. Correct the task card.") from None
         card = raw.get("card")
         if card is None:
-            raise ModelError(f"{path}: must have a [card] table, has none. Add it.")
+            raise CardError(f"{path}: must have a [card] table, has none. Add it.")
         try:
             if isinstance(card, dict) and isinstance(card.get("labels"), str):
                 name = card["labels"]
@@ -341,19 +341,19 @@ class TaskCard(_Checked):
                 text = _read((labels_dir or path.parent) / name)
                 card["labels"] = text.removesuffix("\n").split("\n")
             return TaskCard.from_dict(card)
-        except ModelError as broken:
-            raise ModelError(f"{path}: {broken}") from None
+        except CardError as broken:
+            raise CardError(f"{path}: {broken}") from None
 
 
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_CARD_BYTES:
-            raise ModelError(f"{path}: must be at most {MAX_CARD_BYTES} bytes. Shorten it.")
+            raise CardError(f"{path}: must be at most {MAX_CARD_BYTES} bytes. Shorten it.")
         return path.read_text(encoding="utf-8")
     except OSError as broken:
-        raise ModelError(f"{path}: cannot be read, {broken.strerror}. Check the path.") from None
+        raise CardError(f"{path}: cannot be read, {broken.strerror}. Check the path.") from None
     except UnicodeDecodeError:
-        raise ModelError(f"{path}: must be UTF-8 text. Save it so.") from None
+        raise CardError(f"{path}: must be UTF-8 text. Save it so.") from None
 
 
 def _mapping(raw: object, where: str) -> Mapping[str, Any]:
@@ -371,7 +371,7 @@ def _build(cls: type[T], raw: object) -> T:
             _refuse(where, f"has only the keys {', '.join(known)}", key)
     for name, item in known.items():
         if name not in table and item.default is MISSING:
-            raise ModelError(f"{where} {name}: must be given, is missing. Correct the task card.")
+            raise CardError(f"{where} {name}: must be given, is missing. Correct the task card.")
     return cls(**table)
 
 

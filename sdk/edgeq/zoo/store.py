@@ -1,4 +1,4 @@
-"""Find, fetch and recognise zoo models; the tables are `models/*.toml`, one file per network."""
+"""Find, fetch and recognise zoo models and pictures; the tables are `models/` and `pictures/*.toml`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException
@@ -24,22 +25,36 @@ _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
-class ZooModel:
-    """One file that the zoo knows.
-
-    url: the upstream address pinned by commit, None if only a mirror has the file. source: where
-    it comes from and what was done to it. card: how to use it, with task, licence and accuracy.
-    """
+class ZooFile:
+    """A file known by its content. url: the upstream address pinned by commit, or None."""
 
     name: str
     file: str
     bytes: int
     sha256: str
     url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ZooModel(ZooFile):
+    """One model file that the zoo knows.
+
+    source: where it comes from and what was done to it. card: how to use it, with task, licence
+    and accuracy.
+    """
+
     title: str
     source: str
     note: str
     card: TaskCard
+
+
+@dataclass(frozen=True, slots=True)
+class ZooPicture(ZooFile):
+    """One photograph for calibration and demos. credit: where its author published it."""
+
+    licence: str
+    credit: str
 
 
 @lru_cache(maxsize=1)
@@ -52,6 +67,15 @@ def _models() -> dict[str, ZooModel]:
         for entry in table["file"]:
             models[entry["name"]] = ZooModel(**{"url": None, **about, **entry}, card=card)
     return models
+
+
+def list_pictures(name: str = "coco_sample") -> list[ZooPicture]:
+    """Return the photographs of a set; raises ZooError for an unknown name."""
+    path = _HERE / "pictures" / f"{name}.toml"
+    known = sorted(p.stem for p in path.parent.glob("*.toml"))
+    if name not in known:
+        raise ZooError(f"zoo: pictures must be one of {', '.join(known)}, got {name!r}.")
+    return [ZooPicture(**row) for row in tomllib.loads(path.read_text(encoding="utf-8"))["file"]]
 
 
 def list_models() -> list[ZooModel]:
@@ -98,43 +122,73 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
     upstream address. Raises ZooError if it cannot be had or has the wrong content.
     """
     model = info(name)
-    target = cache_dir() / "zoo" / model.file
     try:
-        if _holds(target, model):
-            return target
-        if found := _in_mirror(model):
-            with found.open("rb") as file:
-                return _store(iter(lambda: file.read(_BLOCK), b""), model, target, progress)
-        if model.url:
-            return _store(_download(model.url), model, target, progress)
-    except (OSError, HTTPException) as broken:
-        origin = model.url or target
+        return _fetch(model, cache_dir() / "zoo" / model.file, _Mirror(), progress)
+    except _NoAddress:
         raise ZooError(
-            f"zoo {name}: cannot be fetched from {origin} ({broken}); go online, or point"
+            f"zoo {name}: has no upstream address ({model.source}); point EDGEQ_ZOO_MIRROR at a"
+            f" folder that holds {model.file}."
+        ) from None
+
+
+def pull_pictures(name: str = "coco_sample", *, progress: Progress | None = None) -> Path:
+    """Return a folder with the photographs of a set; fetched and checked like models.
+
+    `progress` counts pictures. Raises ZooError if one cannot be had.
+    """
+    pictures, mirror = list_pictures(name), _Mirror()
+    folder = cache_dir() / "zoo" / name
+    for at, picture in enumerate(pictures, 1):
+        _fetch(picture, folder / picture.file, mirror, None)
+        if progress:
+            progress(at, len(pictures))
+    return folder
+
+
+class _NoAddress(Exception):
+    """The file is neither cached nor mirrored and has no upstream address."""
+
+
+class _Mirror:
+    """The files below EDGEQ_ZOO_MIRROR by size; walked once, when first asked."""
+
+    def __init__(self) -> None:
+        self._by_size: dict[int, list[Path]] | None = None
+
+    def find(self, wanted: ZooFile) -> Path | None:
+        """Return a file with the wanted content."""
+        if self._by_size is None:
+            self._by_size = {}
+            for root, folders, names in os.walk(os.environ.get("EDGEQ_ZOO_MIRROR", "")):
+                folders.sort()
+                for path in (Path(root, name) for name in sorted(names)):
+                    with suppress(OSError):
+                        self._by_size.setdefault(path.stat().st_size, []).append(path)
+        return next((p for p in self._by_size.get(wanted.bytes, ()) if _holds(p, wanted)), None)
+
+
+def _fetch(wanted: ZooFile, target: Path, mirror: _Mirror, progress: Progress | None) -> Path:
+    try:
+        if _holds(target, wanted):
+            return target
+        if found := mirror.find(wanted):
+            with found.open("rb") as file:
+                return _store(iter(lambda: file.read(_BLOCK), b""), wanted, target, progress)
+        if wanted.url:
+            return _store(_download(wanted.url), wanted, target, progress)
+    except (OSError, HTTPException) as broken:
+        origin = wanted.url or target
+        raise ZooError(
+            f"zoo {wanted.name}: cannot be fetched from {origin} ({broken}); go online, or point"
             " EDGEQ_ZOO_MIRROR at a folder that holds the file."
         ) from None
-    raise ZooError(
-        f"zoo {name}: has no upstream address ({model.source}); point EDGEQ_ZOO_MIRROR at a folder"
-        f" that holds {model.file}."
-    )
+    raise _NoAddress
 
 
-def _in_mirror(model: ZooModel) -> Path | None:
-    mirror = os.environ.get("EDGEQ_ZOO_MIRROR")
-    if not mirror:
-        return None
-    for root, folders, names in os.walk(mirror):
-        folders.sort()
-        for path in (Path(root, name) for name in sorted(names)):
-            if _holds(path, model):
-                return path
-    return None
-
-
-def _holds(path: Path, model: ZooModel) -> bool:
-    """Tell whether the file is that model; the size is compared first, most files end there."""
+def _holds(path: Path, wanted: ZooFile) -> bool:
+    """Tell whether the file is that one; the size is compared first, most files end there."""
     try:
-        return path.stat().st_size == model.bytes and _sha256(path) == model.sha256
+        return path.stat().st_size == wanted.bytes and _sha256(path) == wanted.sha256
     except OSError:
         return False
 
@@ -151,7 +205,7 @@ def _download(url: str) -> Iterator[bytes]:
 
 
 def _store(
-    blocks: Iterator[bytes], model: ZooModel, target: Path, progress: Progress | None
+    blocks: Iterator[bytes], wanted: ZooFile, target: Path, progress: Progress | None
 ) -> Path:
     """Write the blocks beside the target, check size and SHA-256, then rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,17 +215,17 @@ def _store(
         with os.fdopen(handle, "wb") as file:
             for block in blocks:
                 size += len(block)
-                if size > model.bytes:
+                if size > wanted.bytes:
                     break
                 digest.update(block)
                 file.write(block)
                 if progress:
-                    progress(size, model.bytes)
+                    progress(size, wanted.bytes)
             file.flush()
             os.fsync(file.fileno())
-        if size != model.bytes or digest.hexdigest() != model.sha256:
+        if size != wanted.bytes or digest.hexdigest() != wanted.sha256:
             raise ZooError(
-                f"zoo {model.name}: must be {model.bytes} bytes with SHA-256 {model.sha256}, the"
+                f"zoo {wanted.name}: must be {wanted.bytes} bytes with SHA-256 {wanted.sha256}, the"
                 " file fetched is another one; try again, or use EDGEQ_ZOO_MIRROR."
             )
         os.replace(name, target)
