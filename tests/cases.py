@@ -261,7 +261,9 @@ def _fit(real: Array, kind: str, *, whole: bool = False) -> QParams:
     low, high = RANGES[dtype]
     scale = ((hi - lo) / (high - low)).astype(np.float32)
     zero = np.clip(np.rint(low - lo / scale), low, high)
-    return QParams(np.asarray(scale), np.asarray(np.rint(zero / 128) * 128 if kind == "i16" else zero).astype(np.int32), dtype)
+    if kind == "i16":  # zero on a knot of the interpolated tables
+        zero = np.clip(np.rint(zero / 128) * 128, low, high - 127)
+    return QParams(np.asarray(scale), np.asarray(zero).astype(np.int32), dtype)
 
 
 def _moved(case: Case, values: Mapping[str, Value]) -> QParams:

@@ -1,0 +1,94 @@
+/* executor.c: runs the commands of a program over one arena. */
+#include <fenv.h>
+#include <time.h>
+#include "executor.h"
+#include "threads.h"
+
+static const eq_op ops[] = {
+    [EQ_OP_END] = {"END", NULL, NULL},
+#define EQ_OP(NAME, name) [EQ_OP_##NAME] = {#NAME, eq_check_##name, eq_run_##name},
+#include "ops/ops.inc"
+#undef EQ_OP
+};
+
+const eq_op *eq_op_find(unsigned opcode) {
+  return opcode < sizeof ops / sizeof *ops && ops[opcode].name ? &ops[opcode] : NULL;
+}
+
+static uint64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void eq_execute(const eq_context *x, uint64_t *ns) {
+  fenv_t caller;
+  fegetenv(&caller);
+  fesetenv(FE_DFL_ENV); /* the law needs round to nearest even, whatever the caller has set */
+  for (uint32_t i = 0; i < x->program->command_count; i++) {
+    const eq_head *h = &x->program->commands[i];
+    const uint64_t start = ns ? now_ns() : 0;
+    if (ops[h->opcode].run) ops[h->opcode].run(x, h);
+    if (ns) ns[i] = now_ns() - start;
+  }
+  fesetenv(&caller);
+}
+
+typedef struct {
+  eq_task *task;
+  void *arg;
+  int64_t count;
+  int workers;
+} split;
+
+static void run_part(void *arg, int worker) {
+  const split *s = arg;
+  const int64_t begin = s->count * worker / s->workers, end = s->count * (worker + 1) / s->workers;
+  if (begin < end) s->task(s->arg, begin, end, worker);
+}
+
+void eq_split(const eq_context *x, int64_t count, int64_t cost, eq_task *task, void *arg) {
+  enum { WORTH_NS = 10000 }; /* less work than this per thread costs more to hand out */
+  const int64_t most = count * cost / WORTH_NS + 1;
+  split s = {task, arg, count, x->threads};
+  if (s.workers > most) s.workers = (int)most;
+  if (s.workers > count) s.workers = (int)count;
+  eq_pool_run(s.workers, run_part, &s);
+}
+
+void eq_gather_pointers(const eq_gather *g, int64_t first, int count, size_t pixel_step,
+                        size_t tap_step, const int8_t **out) {
+  const eq_window *w = &g->win;
+  int64_t ox = first % g->ow, oy = first / g->ow % g->oh, n = first / g->ow / g->oh;
+  for (int i = 0; i < count; i++) {
+    const int8_t **at = out + (size_t)i * pixel_step;
+    const int64_t y0 = oy * w->sh - w->pt, x0 = ox * w->sw - w->pl;
+    const int8_t *picture = g->in + n * g->sn;
+    for (int ky = 0; ky < w->kh; ky++) {
+      const int64_t y = y0 + (int64_t)ky * w->dh;
+      const int8_t *row = y >= 0 && y < g->h ? picture + y * g->sh : NULL;
+      for (int kx = 0; kx < w->kw; kx++, at += tap_step) {
+        const int64_t x = x0 + (int64_t)kx * w->dw;
+        *at = row && x >= 0 && x < g->w ? row + x * g->sw : g->pad;
+      }
+    }
+    if (++ox == g->ow) {
+      ox = 0;
+      if (++oy == g->oh) oy = 0, n++;
+    }
+  }
+}
+
+void eq_output_pointers(uint8_t *base, const edgeq_tensor *t, int64_t first, int count,
+                        uint8_t **out) {
+  const int64_t size = (int64_t)eq_dtype_bytes(t->dtype);
+  int64_t ox = first % t->dims[2], oy = first / t->dims[2] % t->dims[1];
+  int64_t n = first / t->dims[2] / t->dims[1];
+  for (int i = 0; i < count; i++) {
+    out[i] = base + (n * t->strides[0] + oy * t->strides[1] + ox * t->strides[2]) * size;
+    if (++ox == t->dims[2]) {
+      ox = 0;
+      if (++oy == t->dims[1]) oy = 0, n++;
+    }
+  }
+}

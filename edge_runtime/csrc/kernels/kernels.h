@@ -1,0 +1,129 @@
+/* kernels.h: what a kernel is handed, and the table of the kernels one ISA level uses. Internal.
+ * Kernels allocate nothing, fail nowhere and keep no globals. Every variant equals scalar. */
+#ifndef EDGEQ_KERNELS_H
+#define EDGEQ_KERNELS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Target strings, in one place: the attribute decides the instructions, not the file's flags. */
+#if defined(__x86_64__)
+#define EQ_TARGET_AVX2       __attribute__((target("avx2")))
+#define EQ_TARGET_AVXVNNI    __attribute__((target("avxvnni")))
+#define EQ_TARGET_AVX512VNNI __attribute__((target("avx512vnni,avx512vl,avx512bw")))
+#endif
+#define EQ_INLINE static inline __attribute__((always_inline))
+
+/* ---- epilogue of CONV and DWCONV: int32 accumulator -> output integer ---- */
+
+/* Rows start at the first channel of the group; see CONV in isa.py. */
+typedef struct {
+  const int32_t *bias, *wsum;
+  const float *m;
+  const int32_t *zp, *lo, *hi;
+  const float *r;
+  const int16_t *table;
+  int lut_kind; /* EQ_LUT_* */
+  bool step;    /* EQ_FLAG_LUT_STEP */
+  bool out16;
+  int32_t pre_zero;
+} eq_epilogue;
+
+/* ---- convolution: one tile of output pixels times output channels ---- */
+
+typedef struct {
+  eq_epilogue e;
+  const int8_t *w;      /* panels of this group: [panel][taps][k4][16 channels][4] */
+  size_t panel_bytes;   /* taps * k4 * 64 */
+  int taps, k4;         /* k4 = ceil(input channels of the group / 4) */
+  ptrdiff_t in_offset;  /* first input channel of the group, bytes */
+  ptrdiff_t out_offset; /* first output channel of the group, bytes */
+} eq_conv;
+
+/* in[t * mr + i] is tap t of pixel i; out[i] its output pixel. `pixels` <= mr; entries beyond
+ * `pixels` up to mr are readable pointers whose results are dropped. c0 is a multiple of 16 and
+ * c0 + channels <= channels of the group, channels <= 16 * np. Reads up to 3 bytes past a pixel. */
+typedef void eq_conv_fn(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
+                        int c0, int channels);
+
+enum { EQ_MAX_MR = 16 }; /* largest mr of any variant */
+
+/* ---- depthwise: some output pixels, all channels ---- */
+
+typedef struct {
+  eq_epilogue e;
+  const int8_t *w; /* [taps][lanes(channels)] */
+  int taps, channels, lanes;
+} eq_dw;
+
+/* in[i * taps4 + t] is tap t of pixel i, taps4 = taps rounded up to 4, the extra entries readable.
+ * Reads up to 15 bytes past a pixel. */
+typedef void eq_dw_fn(const eq_dw *a, const int8_t *const *in, uint8_t *const *out, int pixels);
+
+/* ---- rows: n values along the last axis, widened to int32 in chunks ---- */
+
+enum { EQ_CHUNK = 256 };
+
+typedef struct {
+  const int32_t *za, *zb;
+  const float *ra, *rb;
+  const int32_t *zp, *lo, *hi;
+} eq_ew;
+
+typedef void eq_ew_fn(int32_t *y, const int32_t *a, const int32_t *b, const eq_ew *r, int n);
+
+typedef struct {
+  const double *ratio;
+  const int32_t *zx, *zp, *lo, *hi;
+} eq_mean_rows;
+
+typedef struct {
+  void (*load8)(int32_t *y, const int8_t *x, ptrdiff_t stride, int n);
+  void (*load16)(int32_t *y, const int16_t *x, ptrdiff_t stride, int n);
+  void (*store8)(int8_t *y, ptrdiff_t stride, const int32_t *x, int n);
+  void (*store16)(int16_t *y, ptrdiff_t stride, const int32_t *x, int n);
+  eq_ew_fn *add, *mul, *mul_narrow, *div, *prelu, *requant;
+  void (*lut8)(int32_t *x, const int16_t *table, int n);
+  void (*lut16)(int32_t *x, const int16_t *table, int n);
+  /* x = clamp(rint(f32(x) * r) + zp, lo, hi) */
+  void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,
+               int n);
+  void (*max)(int32_t *y, const int32_t *x, int n);
+  void (*sum)(int32_t *y, const int32_t *x, int n);
+  void (*sum64)(int64_t *y, const int32_t *x, int n);
+  /* y = mean of `valid` values divided by `count`, from their sums */
+  void (*mean)(int32_t *y, const int32_t *s, const eq_mean_rows *r, int64_t valid, int64_t count,
+               int n);
+  void (*mean64)(int32_t *y, const int64_t *s, const eq_mean_rows *r, int64_t valid, int64_t count,
+                 int n);
+  /* y += (a - za) * (b - zb) */
+  void (*mac)(int32_t *y, int32_t a, const int8_t *b, ptrdiff_t stride, int32_t zb, int n);
+  int32_t (*dot)(const int8_t *a, ptrdiff_t sa, int32_t za, const int8_t *b, ptrdiff_t sb,
+                 int32_t zb, int n);
+  void (*lerp)(int8_t *y, ptrdiff_t stride, const int8_t *const *corner, ptrdiff_t in_stride,
+               int32_t wy, int32_t wx, int n);
+} eq_rows;
+
+/* ---- the table one model uses ---- */
+
+typedef struct {
+  const char *isa; /* the level asked for; each kernel below is the best variant up to it */
+  eq_conv_fn *conv;
+  int conv_mr, conv_np; /* pixels and 16-channel panels of one tile */
+  eq_dw_fn *dw;
+  const eq_rows *rows;
+} eq_kernels;
+
+/* Fill `k` for the named level, or for EDGEQ_ISA / the best when NULL. False: not runnable. */
+bool eq_kernels_for(const char *isa, eq_kernels *k);
+
+#define EQ_KERNEL_CONV(isa, mr, np) eq_conv_fn eq_conv__##isa;
+#define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
+#define EQ_KERNEL_ROWS(isa)         extern const eq_rows eq_rows__##isa;
+#include "conv.inc"
+#include "dw.inc"
+#include "rows.inc"
+#undef EQ_KERNEL_CONV
+#undef EQ_KERNEL_DW
+#undef EQ_KERNEL_ROWS
+#endif

@@ -1,0 +1,72 @@
+/* dwconv.c: DWCONV, depthwise convolution: every channel has its own kernel and its own zero
+ * point. */
+#include "ops.h"
+
+enum { BLOCK_PIXELS = 64 };
+
+bool eq_check_dwconv(eq_check *c, const eq_head *h) {
+  const eq_cmd_dwconv *cmd = (const void *)h;
+  const edgeq_tensor *x = eq_need_tensor(c, h->in0, "in0", EQ_ONLY8, 4);
+  const edgeq_tensor *y = x ? eq_need_output(c, h->out, EQ_ANY8_16, 4) : NULL;
+  const eq_window w = EQ_WINDOW(cmd);
+  if (!y || !eq_need_window(c, &w, EQ_MAX_TAPS) || !eq_need_lut(c, h, true)) return false;
+  const uint32_t channels = (uint32_t)x->dims[3];
+  if (x->dims[0] != y->dims[0] || x->dims[3] != y->dims[3])
+    return eq_fail(c, "in0 and out differ in batch or channels");
+  if (channels > 1 && (x->strides[3] != 1 || y->strides[3] != 1))
+    return eq_fail(c, "channels must be contiguous");
+  const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, lanes = eq_lanes(channels);
+  if (taps > c->p->max_taps) c->p->max_taps = taps;
+  return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, (taps + 1) * lanes, EQ_ALIGN) &&
+         eq_need_rows(c, h->qparams, channels, "bbfzlhf", y->dtype);
+}
+
+typedef struct {
+  const eq_context *x;
+  const edgeq_tensor *out;
+  uint8_t *base;
+  eq_gather gather;
+  eq_dw dw;
+  int block; /* pixels per call */
+} job;
+
+static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
+  const job *j = arg;
+  const int taps = j->dw.taps, taps4 = (taps + 3) / 4 * 4;
+  const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
+  uint8_t *out[BLOCK_PIXELS];
+  for (int64_t p = begin; p < end; p += j->block) {
+    const int n = (int)(end - p < j->block ? end - p : j->block);
+    eq_gather_pointers(&j->gather, p, n, (size_t)taps4, 1, pointers);
+    for (int i = 0; i < n; i++)
+      for (int t = taps; t < taps4; t++) pointers[i * taps4 + t] = pointers[i * taps4];
+    eq_output_pointers(j->base, j->out, p, n, out);
+    j->x->kernels->dw(&j->dw, pointers, out, n);
+  }
+}
+
+void eq_run_dwconv(const eq_context *x, const eq_head *h) {
+  const eq_cmd_dwconv *cmd = (const void *)h;
+  const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
+  const eq_program *p = x->program;
+  const int channels = in->dims[3], taps = cmd->kh * cmd->kw, taps4 = (taps + 3) / 4 * 4;
+  const uint32_t lanes = eq_lanes((uint32_t)channels);
+  const int8_t *weights = eq_constants(p, h->constants);
+#define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
+  job j = {.x = x, .out = out, .base = eq_data(x, h->out),
+           .gather = {.in = (const int8_t *)eq_data(x, h->in0),
+                      .pad = weights + (size_t)taps * lanes,
+                      .sn = in->strides[0], .sh = in->strides[1], .sw = in->strides[2],
+                      .h = in->dims[1], .w = in->dims[2], .oh = out->dims[1], .ow = out->dims[2],
+                      .win = EQ_WINDOW(cmd)},
+           .dw = {.e = {.bias = ROW(BIAS), .wsum = ROW(WSUM), .m = ROW(M), .zp = ROW(ZP),
+                        .lo = ROW(LO), .hi = ROW(HI), .r = ROW(R),
+                        .table = h->lut_kind ? eq_lut(p, h->lut) : NULL, .lut_kind = h->lut_kind,
+                        .step = h->flags & EQ_FLAG_LUT_STEP,
+                        .out16 = out->dtype == EDGEQ_INT16, .pre_zero = cmd->pre_zero},
+                  .w = weights, .taps = taps, .channels = channels, .lanes = (int)lanes}};
+#undef ROW
+  j.block = (int)(x->pointer_count / (size_t)taps4);
+  if (j.block > BLOCK_PIXELS) j.block = BLOCK_PIXELS;
+  eq_split(x, (int64_t)out->count / channels, (int64_t)taps * channels / 16 + 1, run_part, &j);
+}

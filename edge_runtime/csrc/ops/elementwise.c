@@ -1,0 +1,92 @@
+/* elementwise.c: ELEMENTWISE, two operands (or one) broadcast against the output. */
+#include "ops.h"
+
+/* numpy rules: dims align at the end and are equal or 1 */
+static bool broadcasts(const edgeq_tensor *t, const edgeq_tensor *out) {
+  const int shift = out->ndim - t->ndim;
+  for (int i = 0; shift >= 0 && i < t->ndim; i++)
+    if (t->dims[i] != 1 && t->dims[i] != out->dims[i + shift]) return false;
+  return shift >= 0;
+}
+
+static bool binary(int kind) { return kind <= EQ_EW_DIV; }
+
+bool eq_check_elementwise(eq_check *c, const eq_head *h) {
+  const eq_cmd_elementwise *cmd = (const void *)h;
+  if (cmd->kind > EQ_EW_REQUANT) return eq_fail(c, "kind %u is unknown", cmd->kind);
+  const edgeq_tensor *y = eq_need_output(c, h->out, EQ_ANY8_16, 0);
+  const edgeq_tensor *a = y ? eq_need_tensor(c, h->in0, "in0", EQ_ANY8_16, 0) : NULL;
+  if (!a) return false;
+  if (!broadcasts(a, y)) return eq_fail(c, "in0 does not broadcast to out");
+  char kinds[] = "zzffzlh"; /* zero points of int8 operands fit int8: products fit int32 */
+  if (a->dtype == EDGEQ_INT8) kinds[0] = 'x';
+  if (binary(cmd->kind)) {
+    const edgeq_tensor *b = eq_need_tensor(c, h->in1, "in1", EQ_ANY8_16, 0);
+    if (!b) return false;
+    if (!broadcasts(b, y)) return eq_fail(c, "in1 does not broadcast to out");
+    if (b->dtype == EDGEQ_INT8) kinds[1] = 'x';
+  }
+  return eq_need_rows(c, h->qparams, (uint64_t)y->dims[y->ndim - 1], kinds, y->dtype);
+}
+
+typedef struct {
+  const eq_context *x;
+  const edgeq_tensor *a, *b, *y;
+  const uint8_t *pa, *pb;
+  uint8_t *py;
+  eq_ew_fn *kernel;
+  eq_ew rows;
+} job;
+
+static ptrdiff_t last_stride(const edgeq_tensor *t) {
+  return t->dims[t->ndim - 1] == 1 ? 0 : t->strides[t->ndim - 1];
+}
+
+static void load(const job *j, int32_t *v, const edgeq_tensor *t, const uint8_t *p, int64_t offset,
+                 int n) {
+  const eq_rows *rows = j->x->kernels->rows;
+  if (t->dtype == EDGEQ_INT8) rows->load8(v, (const int8_t *)p + offset, last_stride(t), n);
+  else rows->load16(v, (const int16_t *)(const void *)p + offset, last_stride(t), n);
+}
+
+static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const eq_rows *rows = j->x->kernels->rows;
+  const int channels = j->y->dims[j->y->ndim - 1];
+  const ptrdiff_t sa = last_stride(j->a), sb = j->b ? last_stride(j->b) : 0;
+  const ptrdiff_t sy = j->y->strides[j->y->ndim - 1];
+  int32_t a[EQ_CHUNK], b[EQ_CHUNK], y[EQ_CHUNK];
+  for (int64_t row = begin; row < end; row++) {
+    const int64_t oa = eq_broadcast_offset(j->a, j->y, row);
+    const int64_t ob = j->b ? eq_broadcast_offset(j->b, j->y, row) : 0;
+    const int64_t oy = eq_row_offset(j->y->dims, j->y->strides, j->y->ndim, row);
+    for (int c = 0; c < channels; c += EQ_CHUNK) {
+      const int w = channels - c < EQ_CHUNK ? channels - c : EQ_CHUNK;
+      const eq_ew r = {j->rows.za + c, j->rows.zb + c, j->rows.ra + c, j->rows.rb + c,
+                       j->rows.zp + c, j->rows.lo + c, j->rows.hi + c};
+      load(j, a, j->a, j->pa, oa + c * sa, w);
+      if (j->b) load(j, b, j->b, j->pb, ob + c * sb, w);
+      j->kernel(y, a, b, &r, w);
+      if (j->y->dtype == EDGEQ_INT8) rows->store8((int8_t *)j->py + oy + c * sy, sy, y, w);
+      else rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, y, w);
+    }
+  }
+}
+
+void eq_run_elementwise(const eq_context *x, const eq_head *h) {
+  const eq_cmd_elementwise *cmd = (const void *)h;
+  const eq_rows *k = x->kernels->rows;
+  const edgeq_tensor *a = eq_tensor_of(x, h->in0), *y = eq_tensor_of(x, h->out);
+  const edgeq_tensor *b = binary(cmd->kind) ? eq_tensor_of(x, h->in1) : NULL;
+  const bool wide = b && a->dtype == EDGEQ_INT16 && b->dtype == EDGEQ_INT16;
+  eq_ew_fn *const kernels[] = {[EQ_EW_ADD] = k->add, [EQ_EW_MUL] = wide ? k->mul : k->mul_narrow,
+                               [EQ_EW_DIV] = k->div, [EQ_EW_PRELU] = k->prelu,
+                               [EQ_EW_REQUANT] = k->requant};
+  const uint32_t lanes = eq_lanes((uint32_t)y->dims[y->ndim - 1]);
+#define ROW(name) eq_row(x->program, h->qparams, lanes, EQ_ELEMENTWISE_ROW_##name)
+  job j = {x, a, b, y, eq_data(x, h->in0), b ? eq_data(x, h->in1) : NULL, eq_data(x, h->out),
+           kernels[cmd->kind], {ROW(ZA), ROW(ZB), ROW(RA), ROW(RB), ROW(ZP), ROW(LO), ROW(HI)}};
+#undef ROW
+  eq_split(x, eq_row_count(y), y->dims[y->ndim - 1] / 4 + 30, run_part, &j);
+}

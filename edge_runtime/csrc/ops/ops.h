@@ -1,0 +1,104 @@
+/* ops.h: what an op is: a check that runs once when a program is opened, and a run. Internal. */
+#ifndef EDGEQ_OPS_H
+#define EDGEQ_OPS_H
+#include "../program.h"
+#include "../kernels/kernels.h"
+
+/* Everything a command may touch while it runs. */
+typedef struct {
+  const eq_program *program;
+  uint8_t *arena;
+  const eq_kernels *kernels;
+  int threads;
+  const int8_t **pointers; /* threads * pointer_count entries of scratch */
+  size_t pointer_count;
+} eq_context;
+
+typedef struct {
+  const char *name;
+  bool (*check)(eq_check *c, const eq_head *h); /* NULL: nothing to check */
+  void (*run)(const eq_context *x, const eq_head *h);
+} eq_op;
+
+/* NULL when the opcode is unknown. */
+const eq_op *eq_op_find(unsigned opcode);
+
+#define EQ_OP(NAME, name)                                                                          \
+  bool eq_check_##name(eq_check *c, const eq_head *h);                                             \
+  void eq_run_##name(const eq_context *x, const eq_head *h);
+#include "ops.inc"
+#undef EQ_OP
+
+/* Run task(arg, begin, end) over [0, count) in contiguous parts, one per thread. `cost` is the work
+ * of one item in rough nanoseconds: small jobs stay on the caller's thread. */
+typedef void eq_task(void *arg, int64_t begin, int64_t end, int worker);
+void eq_split(const eq_context *x, int64_t count, int64_t cost, eq_task *task, void *arg);
+
+static inline const edgeq_tensor *eq_tensor_of(const eq_context *x, uint32_t id) {
+  return &x->program->tensors[id];
+}
+static inline uint8_t *eq_data(const eq_context *x, uint32_t id) {
+  const edgeq_tensor *t = &x->program->tensors[id];
+  const eq_span *constants = &x->program->section[EQ_SECTION_CONSTANTS];
+  /* the loader lets no command write a constant, so dropping const here writes nothing */
+  return x->program->region[id] == EQ_REGION_ARENA
+             ? x->arena + t->offset
+             : (uint8_t *)(uintptr_t)(constants->base + t->offset);
+}
+
+/* ---- walking rows: all of a tensor but its last axis ---- */
+
+/* Element offset in `strides` of row `row`, the leading ndim-1 dims counted row-major. */
+static inline int64_t eq_row_offset(const int32_t *dims, const int32_t *strides, int ndim,
+                                    int64_t row) {
+  int64_t at = 0;
+  for (int d = ndim - 2; d >= 0; d--) {
+    at += row % dims[d] * strides[d];
+    row /= dims[d];
+  }
+  return at;
+}
+/* The same where `t` broadcasts against `dims`: its axes of size 1 stand still. */
+static inline int64_t eq_broadcast_offset(const edgeq_tensor *t, const edgeq_tensor *out,
+                                          int64_t row) {
+  int64_t at = 0;
+  const int shift = out->ndim - t->ndim;
+  for (int d = out->ndim - 2; d >= 0; d--) {
+    const int64_t i = row % out->dims[d];
+    row /= out->dims[d];
+    if (d >= shift && t->dims[d - shift] != 1) at += i * t->strides[d - shift];
+  }
+  return at;
+}
+static inline int64_t eq_row_count(const edgeq_tensor *t) {
+  return (int64_t)t->count / t->dims[t->ndim - 1];
+}
+
+/* Rows of POOL and REDUCE. */
+static inline eq_mean_rows eq_mean_rows_at(const eq_context *x, uint32_t offset, int channels) {
+  const size_t lanes = eq_lanes((uint32_t)channels);
+  const double *ratio = eq_row(x->program, offset, 0, 0);
+  const int32_t *rest = (const int32_t *)(const void *)(ratio + lanes);
+  return (eq_mean_rows){ratio, rest, rest + lanes, rest + 2 * lanes, rest + 3 * lanes};
+}
+
+/* ---- windows of convolution and pooling over (n, h, w, c) ---- */
+
+typedef struct {
+  const int8_t *in;  /* first byte of the input */
+  const int8_t *pad; /* what absent taps read */
+  int64_t sn, sh, sw; /* byte strides of the input */
+  int32_t h, w, oh, ow;
+  eq_window win;
+} eq_gather;
+
+/* Write the tap pointers of output pixels [first, first + count) of the flattened (n, oh, ow):
+ * pointer of (pixel i, tap t) goes to out[i * pixel_step + t * tap_step]. */
+void eq_gather_pointers(const eq_gather *g, int64_t first, int count, size_t pixel_step,
+                        size_t tap_step, const int8_t **out);
+
+/* Addresses of output pixels [first, first + count) of an NHWC tensor whose data starts at base. */
+void eq_output_pointers(uint8_t *base, const edgeq_tensor *t, int64_t first, int count,
+                        uint8_t **out);
+
+#endif

@@ -1,0 +1,143 @@
+/* reduce.c: REDUCE, the mean over some axes. */
+#include <string.h>
+#include "ops.h"
+
+static bool reduced(const eq_cmd_reduce *cmd, int axis) { return cmd->axes >> axis & 1; }
+
+/* Output axis of each input axis, -1 where it is reduced; false when the shapes do not fit. */
+static bool map_axes(const eq_cmd_reduce *cmd, const edgeq_tensor *x, const edgeq_tensor *y,
+                     int *to) {
+  int kept = 0;
+  for (int i = 0; i < x->ndim; i++) kept += !reduced(cmd, i);
+  const bool same = y->ndim == x->ndim;
+  if (!same && y->ndim != kept && !(kept == 0 && y->ndim == 1)) return false;
+  int next = 0;
+  for (int i = 0; i < x->ndim; i++) {
+    to[i] = reduced(cmd, i) ? -1 : same ? i : next++;
+    if (to[i] >= 0 ? y->dims[to[i]] != x->dims[i] : same && y->dims[i] != 1) return false;
+  }
+  return same || kept || y->dims[0] == 1;
+}
+
+bool eq_check_reduce(eq_check *c, const eq_head *h) {
+  const eq_cmd_reduce *cmd = (const void *)h;
+  const edgeq_tensor *x = eq_need_tensor(c, h->in0, "in0", EQ_ANY8_16, 0);
+  const edgeq_tensor *y = x ? eq_need_output(c, h->out, EQ_ANY8_16, 0) : NULL;
+  if (!y) return false;
+  int to[EQ_MAX_DIMS];
+  if (!cmd->axes || cmd->axes >> x->ndim || !map_axes(cmd, x, y, to))
+    return eq_fail(c, "the axes 0x%x do not lead from in0 to out", cmd->axes);
+  int64_t n = 1;
+  for (int i = 0; i < x->ndim; i++)
+    if (reduced(cmd, i)) n *= x->dims[i];
+  if (n > 1 << 22) return eq_fail(c, "a mean of at most 2^22 values, got %lld", (long long)n);
+  const bool last = reduced(cmd, x->ndim - 1);
+  return eq_need_rows(c, h->qparams, last ? 1 : (uint64_t)x->dims[x->ndim - 1],
+                      x->dtype == EDGEQ_INT8 ? "dxzlh" : "dzzlh", y->dtype);
+}
+
+typedef struct {
+  const eq_context *x;
+  const edgeq_tensor *in, *out;
+  const uint8_t *px;
+  uint8_t *py;
+  int axes[EQ_MAX_DIMS], axis_count;    /* reduced axes of the input, the last one excluded */
+  int kept[EQ_MAX_DIMS], kept_count;    /* kept axes of the input, the last one excluded */
+  int to[EQ_MAX_DIMS];
+  int64_t outer;                        /* positions along `axes` */
+  bool last;                            /* the last axis is reduced */
+  int64_t count;
+  eq_mean_rows rows;
+} job;
+
+static void load(const job *j, int32_t *v, int64_t offset, int n) {
+  const ptrdiff_t stride = j->in->strides[j->in->ndim - 1];
+  const eq_rows *rows = j->x->kernels->rows;
+  if (j->in->dtype == EDGEQ_INT8) rows->load8(v, (const int8_t *)j->px + offset, stride, n);
+  else rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
+}
+
+static void store(const job *j, int64_t offset, ptrdiff_t stride, const int32_t *v, int n) {
+  const eq_rows *rows = j->x->kernels->rows;
+  if (j->out->dtype == EDGEQ_INT8) rows->store8((int8_t *)j->py + offset, stride, v, n);
+  else rows->store16((int16_t *)(void *)j->py + offset, stride, v, n);
+}
+
+/* Sums of `w` channels from `c` over all outer positions, starting at input element `base`. */
+static void sum_outer(const job *j, int64_t base, int c, int w, int32_t *acc, int64_t *acc64) {
+  const edgeq_tensor *in = j->in;
+  const eq_rows *rows = j->x->kernels->rows;
+  int32_t v[EQ_CHUNK];
+  int at[EQ_MAX_DIMS] = {0};
+  memset(acc, 0, sizeof(int32_t) * EQ_CHUNK);
+  memset(acc64, 0, sizeof(int64_t) * EQ_CHUNK);
+  for (int64_t o = 0; o < j->outer; o++) {
+    load(j, v, base + c * (int64_t)in->strides[in->ndim - 1], w);
+    if (in->dtype == EDGEQ_INT8) rows->sum(acc, v, w);
+    else rows->sum64(acc64, v, w);
+    for (int i = j->axis_count - 1; i >= 0; i--) { /* step to the next position */
+      const int axis = j->axes[i];
+      base += in->strides[axis];
+      if (++at[i] < in->dims[axis]) break;
+      base -= (int64_t)in->strides[axis] * in->dims[axis];
+      at[i] = 0;
+    }
+  }
+}
+
+/* Positions [begin, end) of the kept axes, the last axis excluded. */
+static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const edgeq_tensor *in = j->in, *out = j->out;
+  const eq_rows *rows = j->x->kernels->rows;
+  const bool wide = in->dtype == EDGEQ_INT16;
+  const int channels = in->dims[in->ndim - 1];
+  int32_t acc[EQ_CHUNK], y[EQ_CHUNK];
+  int64_t acc64[EQ_CHUNK];
+  for (int64_t p = begin; p < end; p++) {
+    int64_t from = 0, into = 0, rest = p, total = 0;
+    for (int i = j->kept_count - 1; i >= 0; i--) {
+      const int axis = j->kept[i];
+      from += rest % in->dims[axis] * in->strides[axis];
+      into += rest % in->dims[axis] * out->strides[j->to[axis]];
+      rest /= in->dims[axis];
+    }
+    for (int c = 0; c < channels; c += EQ_CHUNK) {
+      const int w = channels - c < EQ_CHUNK ? channels - c : EQ_CHUNK;
+      sum_outer(j, from, c, w, acc, acc64);
+      if (j->last) {
+        for (int i = 0; i < w; i++) total += wide ? acc64[i] : acc[i];
+        continue;
+      }
+      const eq_mean_rows r = {j->rows.ratio + c, j->rows.zx + c, j->rows.zp + c, j->rows.lo + c,
+                              j->rows.hi + c};
+      if (wide) rows->mean64(y, acc64, &r, j->count, j->count, w);
+      else rows->mean(y, acc, &r, j->count, j->count, w);
+      const ptrdiff_t stride = out->strides[j->to[in->ndim - 1]];
+      store(j, into + c * stride, stride, y, w);
+    }
+    if (!j->last) continue;
+    acc[0] = (int32_t)total; /* int8: at most 2^22 values */
+    if (wide) rows->mean64(y, &total, &j->rows, j->count, j->count, 1);
+    else rows->mean(y, acc, &j->rows, j->count, j->count, 1);
+    store(j, into, 1, y, 1);
+  }
+}
+
+void eq_run_reduce(const eq_context *x, const eq_head *h) {
+  const eq_cmd_reduce *cmd = (const void *)h;
+  const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
+  job j = {.x = x, .in = in, .out = out, .px = eq_data(x, h->in0), .py = eq_data(x, h->out),
+           .outer = 1, .count = 1, .last = reduced(cmd, in->ndim - 1)};
+  map_axes(cmd, in, out, j.to);
+  int64_t positions = 1;
+  for (int i = 0; i < in->ndim; i++) {
+    if (reduced(cmd, i)) j.count *= in->dims[i];
+    if (i == in->ndim - 1) break;
+    if (reduced(cmd, i)) j.axes[j.axis_count++] = i, j.outer *= in->dims[i];
+    else j.kept[j.kept_count++] = i, positions *= in->dims[i];
+  }
+  j.rows = eq_mean_rows_at(x, h->qparams, j.last ? 1 : in->dims[in->ndim - 1]);
+  eq_split(x, positions, j.outer * (in->dims[in->ndim - 1] / 8 + 10), run_part, &j);
+}

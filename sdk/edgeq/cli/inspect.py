@@ -1,0 +1,179 @@
+"""`edgeq inspect`: what is inside an .edgeq file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from edgeq.cli.console import Out, verb
+from edgeq.cli.models import require_file
+from edgeq.cli.tables import count, facts, size, table
+from edgeq.errors import ProgramError
+
+if TYPE_CHECKING:
+    from edgeq.runtime.program import Program
+
+FileArg = Annotated[Path, typer.Argument(metavar="FILE", help="An .edgeq file.")]
+Commands = Annotated[bool, typer.Option("--commands", help="List every command.")]
+
+
+@verb
+def inspect(out: Out, file: FileArg, commands: Commands = False) -> None:
+    """Show what an .edgeq file holds: inputs, commands, sizes, card, provenance."""
+    from edgeq.runtime.program import Program
+
+    require_file(file, ProgramError)
+    body = file.read_bytes()
+    try:
+        program = Program.from_bytes(body)
+    except ProgramError as broken:
+        raise ProgramError(f"{file}: {broken}") from None
+    rows = _commands(program)
+    out.document = {
+        "file": str(file),
+        "bytes": len(body),
+        **_header(body),
+        "name": program.meta["name"],
+        "target": program.meta.get("target", "cpu"),
+        "sections": _sections(body),
+        "inputs": _ports(program, 0, program.meta["inputs"]),
+        "outputs": _ports(program, len(program.meta["inputs"]), program.meta["outputs"]),
+        "stats": program.meta["stats"],
+        "ops": dict(Counter(row["op"] for row in rows)),
+        "float_islands": program.meta["float_islands"],
+        "card": program.meta["card"],
+        "provenance": program.meta["provenance"],
+    }
+    if commands:
+        out.document["commands"] = rows
+    if not out.as_json:
+        _print(out, out.document, rows if commands else [])
+
+
+def _header(body: bytes) -> dict[str, Any]:
+    from edgeq.runtime import isa
+
+    header = np.frombuffer(body, isa.HEADER_DTYPE, 1)[0]
+    return {"format_version": int(header["format_version"]), "isa_version": int(header["isa_version"])}
+
+
+def _sections(body: bytes) -> list[dict[str, Any]]:
+    from edgeq.runtime import isa
+
+    number = int(np.frombuffer(body, isa.HEADER_DTYPE, 1)[0]["sections"])
+    names = {kind: name for name, kind in isa.SECTIONS.items()}
+    table = np.frombuffer(body, isa.SECTION_DTYPE, number, isa.HEADER_DTYPE.itemsize)
+    return [
+        {"name": names.get(int(row["kind"]), "?"), "offset": int(row["offset"]), "bytes": int(row["bytes"])}
+        for row in table
+    ]
+
+
+def _ports(program: Program, first: int, specs: Any) -> list[dict[str, Any]]:
+    from edgeq.runtime import isa
+
+    kinds = {number: name for name, number in isa.DTYPES.items()}
+    ports = []
+    for row, spec in zip(program.tensors[first : first + len(specs)], specs, strict=True):
+        at, number = int(row["qparams"]), int(row["q_count"])
+        scale = np.frombuffer(program.qparams, "<f4", number, at) if number else np.ones(0, "<f4")
+        zero = np.frombuffer(program.qparams, "<i4", number, at + 4 * number) if number else np.zeros(0, "<i4")
+        ports.append({**spec, "dtype": kinds[int(row["dtype"])], "scale": scale.tolist(), "zero_point": zero.tolist()})
+    return ports
+
+
+def _commands(program: Program) -> list[dict[str, Any]]:
+    """Describe each command: source node, op, shapes, bytes that it reads and writes, MACs."""
+    from edgeq.runtime import isa
+
+    head = isa.COMMAND_DTYPES["END"]
+    names = {op.number: name for name, op in isa.OPCODES.items()}
+    rows = []
+    codes = np.frombuffer(program.commands, head)
+    for at, (code, about) in enumerate(zip(codes, program.debug, strict=False)):
+        ins = [_shape(program, int(code[key])) for key in ("in0", "in1")]
+        result = _shape(program, int(code["out"]))
+        rows.append(
+            {
+                "index": at,
+                "op": names.get(int(code["opcode"]), "?"),
+                "node": about["node"],
+                "source": about["op"],
+                "in": [shape for shape in ins if shape],
+                "out": result,
+                "bytes": sum(_bytes(program, int(code[key])) for key in ("in0", "in1", "out")),
+                "macs": about["macs"],
+            }
+        )
+    return rows
+
+
+def _shape(program: Program, tensor: int) -> list[int]:
+    if tensor >= len(program.tensors):
+        return []
+    row = program.tensors[tensor]
+    return [int(d) for d in row["dims"][: int(row["ndim"])]]
+
+
+def _bytes(program: Program, tensor: int) -> int:
+    from edgeq.runtime import isa
+
+    if tensor >= len(program.tensors):
+        return 0
+    kinds = {number: isa.DTYPE_BYTES[name] for name, number in isa.DTYPES.items()}
+    return int(np.prod(_shape(program, tensor), dtype=np.int64)) * kinds[int(program.tensors[tensor]["dtype"])]
+
+
+def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    stats, card, origin = about["stats"], about["card"], about["provenance"]
+    arena, bound = stats["arena_bytes"], stats["arena_bound_bytes"]
+    islands = ", ".join(map(str, about["float_islands"])) or "none: every operation is on integers"
+    fact: list[tuple[str, object]] = [
+        ("file", f"{about['file']}, {size(about['bytes'])}"),
+        ("model", f"{about['name']} for {about['target']}"),
+        ("version", f"format {about['format_version']}, command set {about['isa_version']}"),
+        *(("input", _port(one)) for one in about["inputs"]),
+        *(("output", _port(one)) for one in about["outputs"]),
+        ("work", f"{count(stats['macs'])} MACs in {sum(about['ops'].values())} commands"),
+        ("commands", ", ".join(f"{n} {op}" for op, n in Counter(about["ops"]).most_common())),
+        ("arena", f"{size(arena)}, {arena / max(bound, 1):.3f} of the lower bound"),
+        ("in float", islands),
+    ]
+    if card:
+        fact += [
+            ("task", f"{card['task']}, {len(card['labels'])} labels, ranked by {card['metric']}"),
+            ("picture", "{height}x{width} {color}, {resize}".format(**card["input"])),
+            ("decode", card["decode"]["kind"]),
+            ("licence", card["licence"] or None),
+        ]
+    else:
+        fact.append(("task", "no card: give --card to run pictures"))
+    fact += [(key.replace("_", " "), _inline(value)) for key, value in origin.items()]
+    out.line(facts(fact))
+    out.line()
+    out.line(table(("section", "offset", "size"), [(s["name"], s["offset"], size(s["bytes"])) for s in about["sections"]]))
+    if rows:
+        out.line()
+        listing = [(r["index"], r["op"], _by(r["out"]), count(r["macs"]), size(r["bytes"]), r["node"]) for r in rows]
+        out.line(table(("#", "op", "output", "MACs", "bytes", "node"), listing))
+
+
+def _port(port: dict[str, Any]) -> str:
+    scale, zero = port["scale"], port["zero_point"]
+    if len(scale) == 1:
+        law = f"real = {scale[0]:.6g} * (i - {zero[0]})" if zero[0] >= 0 else f"real = {scale[0]:.6g} * (i + {-zero[0]})"
+    else:
+        law = f"{len(scale)} scales" if scale else "not quantized"
+    return f"{port['name']} {_by(port['shape'])} {port['dtype']}, {law}"
+
+
+def _by(shape: list[int]) -> str:
+    return "x".join(map(str, shape)) or "-"
+
+
+def _inline(value: Any) -> str:
+    return " ".join(str(value).split())

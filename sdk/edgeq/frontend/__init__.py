@@ -1,0 +1,1 @@
+"""Model files in and out. The only package that imports the libraries of file formats."""
