@@ -7,8 +7,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 BUILT_FROM := pyproject.toml edge_runtime/CMakeLists.txt
+# offline: a folder ../shared beside the checkout serves the zoo's models and pictures
+ifneq ($(wildcard ../shared/models),)
+export EDGEQ_ZOO_MIRROR ?= $(abspath ../shared)
+endif
 CSOURCES = $(shell find edge_runtime/csrc -name '*.[ch]' -not -name isa.h)
 
 .PHONY: demo test check format clean help venv dev
@@ -24,7 +28,7 @@ test: $(VENV)/dev.stamp ## run the tests, fast ones only (SLOW=1: all)
 
 check: $(VENV)/dev.stamp ## ruff, mypy, clang-format
 	@echo "==> ruff"
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --output-format concise .
 	echo "==> mypy"
 	$(BIN)/mypy
 	echo "==> clang-format"
@@ -35,7 +39,8 @@ format: $(VENV)/dev.stamp ## let ruff and clang-format mend what they can
 	$(BIN)/clang-format -i $(CSOURCES)
 
 dev: $(VENV)/dev.stamp ## install all that developers need, and the git hooks
-	@$(BIN)/pre-commit install
+	@$(PIP) install pre-commit
+	$(BIN)/pre-commit install
 
 clean: ## remove everything that was built, .venv too
 	@rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis

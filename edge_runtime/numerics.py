@@ -7,6 +7,7 @@ Notation: acc int32 or int64; m, r float32 multipliers; zp zero points; lo, hi c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def rint_clamp(x: Array, zp: Array | int, lo: Array | int, hi: Array | int) -> A
     """
     wide = np.nan_to_num(np.rint(x), nan=0.0, posinf=2.0**30, neginf=-(2.0**30))
     wide = np.clip(wide, -(2.0**30), 2.0**30).astype(np.int64)
-    return np.clip(wide + np.asarray(zp, np.int64), lo, hi).astype(np.int32)
+    y: Array = np.clip(wide + np.asarray(zp, np.int64), lo, hi).astype(np.int32)
+    return y
 
 
 def requantize(acc: Array, m: Array, zp: Array | int, lo: Array | int, hi: Array | int) -> Array:
@@ -42,7 +44,8 @@ def requantize64(acc: Array, m: Array, zp: Array | int, lo: Array | int, hi: Arr
 
 def multiplier(*over: Any, under: Any = (1.0,)) -> Array:
     """float32 of the float64 quotient prod(over) / prod(under); operands broadcast."""
-    top, bottom = np.float64(1.0), np.float64(1.0)
+    top: Any = np.float64(1.0)
+    bottom: Any = np.float64(1.0)
     for s in over:
         top = top * np.asarray(s, np.float64)
     for s in under:
@@ -52,7 +55,8 @@ def multiplier(*over: Any, under: Any = (1.0,)) -> Array:
 
 def lut8(x: Array, table: Array) -> Array:
     """Look int8 `x` up in a 256-entry int16 table indexed by x + 128; int32."""
-    return table.astype(np.int32)[x.astype(np.int32) + 128]
+    y: Array = table.astype(np.int32)[x.astype(np.int32) + 128]
+    return y
 
 
 def lut16(x: Array, table: Array) -> Array:
@@ -63,7 +67,8 @@ def lut16(x: Array, table: Array) -> Array:
     u = x.astype(np.int32) + 32768
     i, f = u >> 7, u & 127
     t = table.astype(np.int32)
-    return t[i] + (((t[i + 1] - t[i]) * f + 64) >> 7)
+    y: Array = t[i] + (((t[i + 1] - t[i]) * f + 64) >> 7)
+    return y
 
 
 def table_points(scale: float, zero_point: int, *, entries: int) -> Array:
@@ -86,7 +91,9 @@ def dequantize(q: Array, scale: Array, zero_point: Array) -> Array:
     return (q.astype(np.int32) - zero_point).astype(np.float32) * np.asarray(scale, np.float32)
 
 
-def add(a: Array, b: Array, ra: Array, rb: Array, za: Any, zb: Any, zp: Any, lo: Any, hi: Any) -> Array:
+def add(
+    a: Array, b: Array, ra: Array, rb: Array, za: Any, zb: Any, zp: Any, lo: Any, hi: Any
+) -> Array:
     """y = clamp(rint_even(f32(a-za)*ra + f32(b-zb)*rb) + zp); subtraction passes a negative rb."""
     x = (a.astype(np.int32) - za).astype(np.float32) * np.asarray(ra, np.float32)
     y = (b.astype(np.int32) - zb).astype(np.float32) * np.asarray(rb, np.float32)
@@ -121,14 +128,18 @@ def exp_tables(scale: float, *, wide: bool) -> tuple[Array, Array]:
     return fine, coarse
 
 
-def softmax(x: Array, fine: Array, coarse: Array, inv_scale: float, zp: int, lo: int, hi: int) -> Array:
+def softmax(
+    x: Array, fine: Array, coarse: Array, inv_scale: float, zp: int, lo: int, hi: int
+) -> Array:
     """Softmax over the last axis of int8 or int16 `x`.
 
     d = max - x; e = (fine[d & 255] * coarse[d >> 8]) >> 30; k = f32(inv_scale / float64(sum e));
     y = clamp(rint_even(f32(e) * k) + zp).
     """
     d = x.astype(np.int32).max(axis=-1, keepdims=True) - x.astype(np.int32)
-    e = (fine.astype(np.uint64)[d & 255] * coarse.astype(np.uint64)[d >> 8]) >> np.uint64(SOFTMAX_BITS)
+    e = (fine.astype(np.uint64)[d & 255] * coarse.astype(np.uint64)[d >> 8]) >> np.uint64(
+        SOFTMAX_BITS
+    )
     total = e.sum(axis=-1, keepdims=True, dtype=np.uint64)
     k = (np.float64(inv_scale) / total.astype(np.float64)).astype(np.float32)
     return rint_clamp(e.astype(np.uint32).astype(np.float32) * k, zp, lo, hi)
@@ -153,7 +164,11 @@ def lerp_axis(n_in: int, n_out: int, scale: float, mode: str) -> tuple[Array, Ar
     fixed = np.rint(pos * (1 << LERP_BITS)).astype(np.int64)
     i0 = np.minimum(fixed >> LERP_BITS, n_in - 1)
     i1 = np.minimum(i0 + 1, n_in - 1)
-    return i0.astype(np.int32), i1.astype(np.int32), (fixed & ((1 << LERP_BITS) - 1)).astype(np.int32)
+    return (
+        i0.astype(np.int32),
+        i1.astype(np.int32),
+        (fixed & ((1 << LERP_BITS) - 1)).astype(np.int32),
+    )
 
 
 def nearest_axis(n_in: int, n_out: int, scale: float, mode: str, rounding: str) -> Array:
@@ -167,13 +182,14 @@ def nearest_axis(n_in: int, n_out: int, scale: float, mode: str, rounding: str) 
         pos = o * 0
     else:
         pos = (o + 0.5) / scale - 0.5
-    rules = {
+    rules: dict[str, Callable[[Array], Array]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda p: np.ceil(p - 0.5),
         "round_prefer_ceil": lambda p: np.floor(p + 0.5),
     }
-    return np.clip(rules[rounding](pos), 0, n_in - 1).astype(np.int32)
+    y: Array = np.clip(rules[rounding](pos), 0, n_in - 1).astype(np.int32)
+    return y
 
 
 def lerp(x: Array, rows: tuple[Array, Array, Array], cols: tuple[Array, Array, Array]) -> Array:
@@ -186,4 +202,5 @@ def lerp(x: Array, rows: tuple[Array, Array, Array], cols: tuple[Array, Array, A
     wx = wx[:, None]
     top = v[:, y0] * (one - wy) + v[:, y1] * wy
     full = top[:, :, x0] * (one - wx) + top[:, :, x1] * wx
-    return (full + (1 << (2 * LERP_BITS - 1))) >> (2 * LERP_BITS)
+    y: Array = (full + (1 << (2 * LERP_BITS - 1))) >> (2 * LERP_BITS)
+    return y

@@ -51,17 +51,32 @@ class Program:
             "DEBUG": _json(self.debug),
         }
         if len(bodies["META"]) > isa.MAX_META_BYTES:
-            raise ProgramError(f"META: at most {isa.MAX_META_BYTES} bytes, got {len(bodies['META'])}. Shorten the task card.")
+            raise ProgramError(
+                f"META: at most {isa.MAX_META_BYTES} bytes, got {len(bodies['META'])}. Shorten the task card."
+            )
         table = np.zeros(len(bodies), isa.SECTION_DTYPE)
         at = _align(isa.HEADER_DTYPE.itemsize + table.nbytes)
         for row, (name, body) in zip(table, bodies.items(), strict=True):
-            row["kind"], row["crc"], row["offset"], row["bytes"] = isa.SECTIONS[name], zlib.crc32(body), at, len(body)
+            row["kind"], row["crc"], row["offset"], row["bytes"] = (
+                isa.SECTIONS[name],
+                zlib.crc32(body),
+                at,
+                len(body),
+            )
             at = _align(at + len(body))
         header = np.zeros(1, isa.HEADER_DTYPE)
-        header["magic"], header["format_version"], header["isa_version"] = isa.MAGIC, isa.FORMAT_VERSION, isa.ISA_VERSION
-        header["sections"], header["file_bytes"], header["arena_bytes"] = len(table), at, self.arena_bytes
+        header["magic"], header["format_version"], header["isa_version"] = (
+            isa.MAGIC,
+            isa.FORMAT_VERSION,
+            isa.ISA_VERSION,
+        )
+        header["sections"], header["file_bytes"], header["arena_bytes"] = (
+            len(table),
+            at,
+            self.arena_bytes,
+        )
         header["inputs"], header["outputs"] = len(self.meta["inputs"]), len(self.meta["outputs"])
-        header["table_crc"] = zlib.crc32(table.tobytes())
+        header["table_crc"] = _table_crc(header.tobytes(), table.tobytes())
         out = bytearray(at)
         out[: header.nbytes] = header.tobytes()
         out[header.nbytes : header.nbytes + table.nbytes] = table.tobytes()
@@ -76,16 +91,26 @@ class Program:
         Raises ProgramError when the header, the section table or a checksum is wrong.
         """
         if len(body) < isa.HEADER_DTYPE.itemsize or body[: len(isa.MAGIC)] != isa.MAGIC:
-            raise ProgramError("header: an .edgeq file starts with its magic bytes, these do not. Is it another kind of file?")
+            raise ProgramError(
+                "header: an .edgeq file starts with its magic bytes, these do not. Is it another kind of file?"
+            )
         header = np.frombuffer(body, isa.HEADER_DTYPE, 1)[0]
-        if int(header["format_version"]) > isa.FORMAT_VERSION or int(header["isa_version"]) > isa.ISA_VERSION:
-            raise ProgramError("header: the file was written by a newer edgeq. Update edgeq, or compile the model again.")
+        if (
+            int(header["format_version"]) > isa.FORMAT_VERSION
+            or int(header["isa_version"]) > isa.ISA_VERSION
+        ):
+            raise ProgramError(
+                "header: the file was written by a newer edgeq. Update edgeq, or compile the model again."
+            )
         count = int(header["sections"])
         if int(header["file_bytes"]) != len(body) or not 0 < count <= 64:
-            raise ProgramError(f"header: {int(header['file_bytes'])} bytes were written, {len(body)} are here. Copy the file again.")
+            raise ProgramError(
+                f"header: {int(header['file_bytes'])} bytes were written, {len(body)} are here. Copy the file again."
+            )
         end = isa.HEADER_DTYPE.itemsize + count * isa.SECTION_DTYPE.itemsize
-        if end > len(body) or zlib.crc32(body[isa.HEADER_DTYPE.itemsize : end]) != int(header["table_crc"]):
-            raise ProgramError("section table: its checksum is wrong. Copy the file again.")
+        rows = body[isa.HEADER_DTYPE.itemsize : end]
+        if end > len(body) or _table_crc(body, rows) != int(header["table_crc"]):
+            raise ProgramError("header: its checksum is wrong. Copy the file again.")
         table = np.frombuffer(body, isa.SECTION_DTYPE, count, isa.HEADER_DTYPE.itemsize)
         parts: dict[str, bytes] = {}
         names = {number: name for name, number in isa.SECTIONS.items()}
@@ -97,14 +122,25 @@ class Program:
             parts[name] = part
         missing = [name for name in isa.SECTIONS if name not in parts]
         if missing or len(parts["TENSORS"]) % isa.TENSOR_DTYPE.itemsize:
-            raise ProgramError(f"section table: sections {', '.join(missing) or 'TENSORS'} are missing or incomplete.")
+            raise ProgramError(
+                f"section table: sections {', '.join(missing) or 'TENSORS'} are missing or incomplete."
+            )
         try:
             meta, debug = json.loads(parts["META"]), json.loads(parts["DEBUG"])
         except ValueError as e:
             raise ProgramError(f"section META or DEBUG: it must be JSON ({e}).") from e
         tensors = np.frombuffer(parts["TENSORS"], isa.TENSOR_DTYPE)
-        rest = (parts[k] for k in ("COMMANDS", "CONSTANTS", "QPARAMS", "LUTS"))
-        return cls(meta, *rest, tensors, parts["STRINGS"], debug, int(header["arena_bytes"]))
+        return cls(
+            meta=meta,
+            commands=parts["COMMANDS"],
+            constants=parts["CONSTANTS"],
+            qparams=parts["QPARAMS"],
+            luts=parts["LUTS"],
+            tensors=tensors,
+            strings=parts["STRINGS"],
+            debug=debug,
+            arena_bytes=int(header["arena_bytes"]),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the file atomically (temporary file, fsync, rename); return its size in bytes."""
@@ -139,8 +175,16 @@ def _umask() -> int:
     return mask
 
 
+def _table_crc(header: bytes, table: bytes) -> int:
+    """CRC-32 of the header up to the checksum itself, then of the section table."""
+    assert isa.HEADER_DTYPE.fields is not None
+    return zlib.crc32(table, zlib.crc32(header[: isa.HEADER_DTYPE.fields["table_crc"][1]]))
+
+
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode()
 
 
 def _align(n: int) -> int:

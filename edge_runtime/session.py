@@ -57,13 +57,17 @@ class Session:
     Raises what `load` raises. Use it as a context manager to release its memory early.
     """
 
-    def __init__(self, source: Source, *, threads: int | None = None, kernels: str | None = None) -> None:
+    def __init__(
+        self, source: Source, *, threads: int | None = None, kernels: str | None = None
+    ) -> None:
         if threads is not None and not 1 <= threads <= 64:
             raise DeviceError(f"threads must be 1..64 or None, got {threads}.")
         body: Any = source
         if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
             body = source.read()
-        self._engine: _engine.Engine | None = _engine.Engine(body, threads=threads or 0, isa=kernels)
+        self._engine: _engine.Engine | None = _engine.Engine(
+            body, threads=threads or 0, isa=kernels
+        )
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._slots = threading.BoundedSemaphore(QUEUE)
@@ -118,7 +122,9 @@ class Session:
                 else:
                     engine.set_input(i, array)
             engine.run()
-            return {spec.name: _read(engine, i, spec, native) for i, spec in enumerate(self.outputs)}
+            return {
+                spec.name: _read(engine, i, spec, native) for i, spec in enumerate(self.outputs)
+            }
 
     def run_async(
         self,
@@ -157,7 +163,7 @@ class Session:
 
     def bench(self, seconds: float = 3.0, *, warmup: int = 3) -> dict[str, float]:
         """Time runs on the present input contents; milliseconds per run and runs per second."""
-        times = []
+        times: list[float] = []
         with self._lock:
             engine = self._open()
             for _ in range(warmup):
@@ -220,13 +226,17 @@ class Session:
         if not isinstance(x, Mapping):
             if len(self.inputs) != 1:
                 names = ", ".join(s.name for s in self.inputs)
-                raise DeviceError(f"the program has {len(self.inputs)} inputs: pass a dict with {names}.")
+                raise DeviceError(
+                    f"the program has {len(self.inputs)} inputs: pass a dict with {names}."
+                )
             x = {self.inputs[0].name: x}
         expected = [s.name for s in self.inputs]
         unknown = [name for name in x if name not in expected]
         missing = [name for name in expected if name not in x]
         if unknown or missing:
-            raise DeviceError(f"inputs must be {', '.join(expected)}; missing: {missing}, unknown: {unknown}.")
+            raise DeviceError(
+                f"inputs must be {', '.join(expected)}; missing: {missing}, unknown: {unknown}."
+            )
         return [_input_array(spec, x[spec.name]) for spec in self.inputs]
 
 
@@ -248,11 +258,11 @@ def _input_array(spec: TensorSpec, value: Any) -> Array:
 def _shape_error(spec: TensorSpec, array: Array) -> str:
     text = f"input {spec.name}: shape must be {spec.shape} ({spec.layout}), got {array.shape}."
     shape = spec.shape
-    if len(shape) == 4 and array.ndim == 4 and array.shape == (shape[0], shape[3], shape[1], shape[2]):
-        if spec.layout == "NHWC":
+    if len(shape) == 4 and array.ndim == 4:
+        n, a, b, c = shape
+        if spec.layout == "NHWC" and array.shape == (n, c, a, b):
             return text + " The array looks channels-first (NCHW); pass x.transpose(0, 2, 3, 1)."
-    if len(shape) == 4 and array.ndim == 4 and array.shape == (shape[0], shape[2], shape[3], shape[1]):
-        if spec.layout == "NCHW":
+        if spec.layout == "NCHW" and array.shape == (n, b, c, a):
             return text + " The array looks channels-last (NHWC); pass x.transpose(0, 3, 1, 2)."
     if len(shape) == array.ndim + 1 and array.shape == shape[1:]:
         return text + " The batch axis is missing; pass x[None]."
@@ -275,13 +285,17 @@ def _json_section(engine: _engine.Engine, name: str, kind: type) -> Any:
     try:
         value = json.loads(engine.section(isa.SECTIONS[name]))
     except (ValueError, RecursionError) as e:
-        raise ProgramError(f"{name}: not valid JSON ({e}). The file is damaged; fetch it again.") from None
+        raise ProgramError(
+            f"{name}: not valid JSON ({e}). The file is damaged; fetch it again."
+        ) from None
     if not isinstance(value, kind):
         raise ProgramError(f"{name}: must be a JSON {kind.__name__}.")
     return value
 
 
-def _specs(engine: _engine.Engine, meta: dict[str, Any], key: str, first: int, count: int) -> tuple[TensorSpec, ...]:
+def _specs(
+    engine: _engine.Engine, meta: dict[str, Any], key: str, first: int, count: int
+) -> tuple[TensorSpec, ...]:
     """Specs of the tensors [first, first + count); shape and layout as META tells them."""
     rows = meta.get(key)
     if not isinstance(rows, list) or len(rows) != count:
@@ -300,7 +314,10 @@ def _specs(engine: _engine.Engine, meta: dict[str, Any], key: str, first: int, c
             raise ProgramError(f"META: {key} {i}: name, shape or layout contradict TENSORS.")
         scale = zero_point = None
         if info["scale"]:
-            scale, zero_point = np.array(info["scale"], np.float32), np.array(info["zero_point"], np.int32)
+            scale, zero_point = (
+                np.array(info["scale"], np.float32),
+                np.array(info["zero_point"], np.int32),
+            )
             if len(info["scale"]) == 1:
                 scale, zero_point = scale.reshape(()), zero_point.reshape(())
         specs.append(TensorSpec(name, tuple(shape), info["dtype"], scale, zero_point, layout))

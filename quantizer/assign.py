@@ -18,7 +18,6 @@ from edgeq.quantizer.tables import Reader, table_scale
 HEADROOM = 1.25  # int16 has levels to spare for values a little beyond those seen
 PROBABILITIES = ("Sigmoid", "HardSigmoid")
 MIN_CHANNEL_SHARE = 2.0**-10  # a channel's range, of the value's widest channel
-FAR_PAD = 4.0  # a pad value farther out than this many extremes means "nothing" and saturates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +31,23 @@ class Seen:
 
 @dataclass(slots=True)
 class _Group:
-    """What is known of one group. `whole`: it holds all channels of its sources."""
+    """What is known of one group.
+
+    sources: observed values that lie in it whole; picked: whole outputs of a Slice or Gather of
+    channels; partial: it holds some channels only of a computed value; readers: tables; exposed:
+    others than tables see the integers.
+    """
 
     low: float = 0.0
     high: float = 0.0
     widest: float = 0.0
-    whole: bool = True
+    partial: bool = False
     sources: dict[str, None] = field(default_factory=dict)
+    picked: dict[str, None] = field(default_factory=dict)
     producers: list[Node | None] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     readers: list[Node] = field(default_factory=list)
+    exposed: bool = False
     pads: list[float] = field(default_factory=list)
     wide: bool = False
     is_input: bool = False
@@ -53,7 +59,7 @@ def assign_scales(
 ) -> dict[str, QParams]:
     """QParams of every value that belongs to a group."""
     observed = observed_constants(graph, statistics)
-    table = _collect(graph, seen_values(graph, observed), groups)
+    table = _collect(graph, seen_values(graph, observed), observed, groups)
     heads = flow.heads(graph)
     chosen: dict[int, tuple[Array, Array]] = {}
     later = []
@@ -64,8 +70,12 @@ def assign_scales(
             chosen[root] = _scale(group, observed, recipe, all(n in heads for n in group.names))
     for root in sorted(later, key=lambda r: -table[r].last):  # a table's output before its input
         group = table[root]
-        known = [Reader(n.attrs, _qparams(n.outputs[0], groups, chosen)) for n in group.readers]
-        chosen[root] = table_scale(known, group.low * HEADROOM, group.high * HEADROOM)
+        known = [
+            Reader(n.attrs, None if group.exposed else _qparams(n.outputs[0], groups, chosen))
+            for n in group.readers
+        ]
+        low, high = _with_pads(group)
+        chosen[root] = table_scale(known, low * HEADROOM, high * HEADROOM)
     out = {name: _qparams(name, groups, chosen) for name in groups.of}
     return {name: q for name, q in out.items() if q is not None}
 
@@ -81,7 +91,9 @@ def observed_constants(graph: Graph, statistics: Statistics) -> dict[str, ValueS
             rows = data.astype(np.float32).reshape(-1, flow.channels(graph, name))
             low, high = rows.min(axis=0), rows.max(axis=0)
             counts = histogram(rows, float(low.min()), float(high.max()))
-            found[name] = ValueStatistics(low, high, rows.mean(axis=0, dtype=np.float64), False, counts)
+            found[name] = ValueStatistics(
+                low, high, rows.mean(axis=0, dtype=np.float64), False, counts
+            )
     return found
 
 
@@ -131,7 +143,12 @@ def _carried(graph: Graph, node: Node, inputs: list[Seen]) -> Seen:
     return Seen(low, high, sources)
 
 
-def _collect(graph: Graph, seen: Mapping[str, Seen], groups: Groups) -> dict[int, _Group]:
+def _collect(
+    graph: Graph,
+    seen: Mapping[str, Seen],
+    observed: Mapping[str, ValueStatistics],
+    groups: Groups,
+) -> dict[int, _Group]:
     table: dict[int, _Group] = {}
     producers, uses = graph.producers(), graph.consumers()
     for at, (name, ids) in enumerate(groups.of.items()):
@@ -142,19 +159,26 @@ def _collect(graph: Graph, seen: Mapping[str, Seen], groups: Groups) -> dict[int
             group = table.setdefault(root, _Group())
             group.names.append(name)
             group.readers += [n for n in uses[name] if n.op == "Unary"]
+            group.exposed |= name in graph.outputs
+            group.exposed |= any(n.op != "Unary" and not flow.moves(n) for n in uses[name])
             group.wide |= name in groups.wide
             group.is_input |= name in graph.inputs
             group.last = at
             if moved and producer is not None and producer.op == "Pad":
-                group.pads.append(float(producer.attrs["value"]))
-            if moved:
+                # before a MaxPool a pad stands for minus infinity: there it may saturate
+                only_max = bool(uses[name]) and all(n.op == "MaxPool" for n in uses[name])
+                if np.isfinite(producer.attrs["value"]) and not only_max:
+                    group.pads.append(float(producer.attrs["value"]))
+            if moved and producer is not None:
+                if len(roots) == 1 and name in observed and flow.picks_channels(graph, producer):
+                    group.picked[name] = None
                 continue
             one, mine = _seen_of(graph, seen, name), ids == root
             group.low = min(group.low, float(one.low[mine].min()))
             group.high = max(group.high, float(one.high[mine].max()))
             group.widest = max(group.widest, float(one.high.max()) - min(float(one.low.min()), 0.0))
-            group.whole &= len(roots) == 1
-            group.sources.update(dict.fromkeys(one.sources))
+            group.partial |= len(roots) > 1
+            group.sources.update(dict.fromkeys(one.sources if len(roots) == 1 else ()))
             group.producers.append(producer)
     return table
 
@@ -178,11 +202,12 @@ def _scale(
         return ranges.symmetric16(1.0 if _probability(group) else HEADROOM * max(-low, high))
     if head and _probability(group):
         return np.asarray(1 / 256, np.float32), np.asarray(-128, np.int32)
-    if not group.whole:
+    if group.partial and not group.picked:  # no histogram shows these channels alone
         return ranges.affine8(*_channel_range(low, high, group.widest))
     if _method(group, recipe) == "mse":
-        low, high = ranges.mse_range(*merged([observed[s] for s in group.sources]), low, high)
-        low, high = min([low, *_near(group)]), max([high, *_near(group)])
+        shown = [observed[s] for s in (*group.sources, *group.picked)]
+        low, high = ranges.mse_range(*merged(shown), low, high)
+        low, high = min([low, *group.pads]), max([high, *group.pads])
     return ranges.affine8(low, high)
 
 
@@ -201,7 +226,12 @@ def _input(
 ) -> tuple[Array, Array]:
     """Pixels 0..255 stay as they are; normalised ones get 255 steps."""
     stats = [observed[s] for s in group.sources]
-    pixels = all(s.integral for s in stats) and low >= 0 and high <= 255 and recipe.activations.input_range is None
+    pixels = (
+        all(s.integral for s in stats)
+        and low >= 0
+        and high <= 255
+        and recipe.activations.input_range is None
+    )
     if pixels or recipe.activations.input_range == (0.0, 255.0):
         return np.asarray(1.0, np.float32), np.asarray(-128, np.int32)
     if recipe.activations.input_range is not None:
@@ -227,14 +257,8 @@ def _method(group: _Group, recipe: Recipe) -> str:
     return found or recipe.activations.range
 
 
-def _near(group: _Group) -> list[float]:
-    """Pad values that are data, not a stand-in for minus infinity."""
-    return [p for p in group.pads if abs(p) <= FAR_PAD * max(-group.low, group.high)]
-
-
 def _with_pads(group: _Group) -> tuple[float, float]:
-    near = _near(group)
-    return min([group.low, *near]), max([group.high, *near])
+    return min([group.low, *group.pads]), max([group.high, *group.pads])
 
 
 def _qparams(

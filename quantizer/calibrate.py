@@ -17,7 +17,14 @@ from edgeq.errors import QuantizeError
 from edgeq.frontend.onnx_writer import write_onnx
 from edgeq.graph.ir import Array, Graph
 from edgeq.quantizer import flow
-from edgeq.quantizer.statistics import BINS, Statistics, ValueStatistics, histogram, layout, rebinned
+from edgeq.quantizer.statistics import (
+    BINS,
+    Statistics,
+    ValueStatistics,
+    histogram,
+    layout,
+    rebinned,
+)
 
 PART_BYTES = 48 << 20  # of float32 values that one session returns
 COUNTED = 1 << 14  # elements of a value and sample that go into its histogram, at most
@@ -50,13 +57,20 @@ def calibrate(
         if progress:
             progress(count)
     if not count:
-        raise QuantizeError("calibration: must have at least one sample, got none. Give it pictures.")
+        raise QuantizeError(
+            "calibration: must have at least one sample, got none. Give it pictures."
+        )
     return Statistics({name: one.result(count) for name, one in seen.items()}, count)
 
 
 def observed_values(graph: Graph) -> list[str]:
-    """Inputs, values that a node computes, and inputs of Conv-like nodes; not those that only moved."""
-    computed = {n.outputs[0] for n in graph.nodes if not flow.moves(n)}
+    """Inputs, values that a node computes, channels picked, and inputs of Conv-like nodes.
+
+    Other values only moved: they share.
+    """
+    computed = {
+        n.outputs[0] for n in graph.nodes if not flow.moves(n) or flow.picks_channels(graph, n)
+    }
     means = {n.inputs[0] for n in graph.nodes if n.op in flow.WEIGHTED}
     return [v for v in flow.activations(graph) if v in computed or v in means or v in graph.inputs]
 
@@ -101,6 +115,8 @@ class _Part:
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.log_severity_level = 3
         options.enable_cpu_mem_arena = False
+        # threads that spin while they wait would starve each other on a busy machine
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -113,7 +129,9 @@ class _Part:
 
         made = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.ascontiguousarray(feeds[name].transpose(0, 3, 1, 2) if kind == "NCHW" else feeds[name])
+                np.ascontiguousarray(
+                    feeds[name].transpose(0, 3, 1, 2) if kind == "NCHW" else feeds[name]
+                )
             )
             for name, kind in self.feeds.items()
         }

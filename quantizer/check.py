@@ -62,11 +62,19 @@ def _check_activation(value: Value) -> None:
         _refuse(where, "must be int8 or int16", q.dtype)
     _check_numbers(where, q)
     if q.per_channel and (q.axis != -1 or not value.shape or len(q.scale) != value.shape[-1]):
-        _refuse(where, f"must have one scale per channel of its last axis, shape {value.shape}", len(q.scale))
+        _refuse(
+            where,
+            f"must have one scale per channel of its last axis, shape {value.shape}",
+            len(q.scale),
+        )
 
 
 def _check_numbers(where: str, q: QParams) -> None:
-    if q.scale.dtype != np.float32 or q.zero_point.dtype != np.int32 or q.scale.shape != q.zero_point.shape:
+    if (
+        q.scale.dtype != np.float32
+        or q.zero_point.dtype != np.int32
+        or q.scale.shape != q.zero_point.shape
+    ):
         _refuse(where, "must have a float32 scale and an int32 zero point of one shape", q)
     normal = np.isfinite(q.scale) & (q.scale >= np.finfo(np.float32).tiny)
     if q.scale.ndim > 1 or not normal.all():
@@ -84,7 +92,11 @@ def _check_constant(where: str, value: Value) -> None:
         _refuse(where, f"must store {value.name} as {q.dtype}", value.data.dtype)
     low, high = RANGES[q.dtype]
     if value.data.size and (value.data.min() < low or value.data.max() > high):
-        _refuse(where, f"must have {value.name} within {low}..{high}", (value.data.min(), value.data.max()))
+        _refuse(
+            where,
+            f"must have {value.name} within {low}..{high}",
+            (value.data.min(), value.data.max()),
+        )
 
 
 def _check_inputs(graph: Graph, node: Node, where: str) -> None:
@@ -125,7 +137,11 @@ def _check_weighted(graph: Graph, node: Node, where: str) -> None:
         _refuse(where, "must have constant integer weights", w.name)
     axis = channel_axis(node)
     most = WEIGHTS.get(w.q.dtype)
-    if most is None or w.q.zero_point.any() or np.abs(w.data.astype(np.int32)).max(initial=0) > most:
+    if (
+        most is None
+        or w.q.zero_point.any()
+        or np.abs(w.data.astype(np.int32)).max(initial=0) > most
+    ):
         _refuse(where, "must have symmetric int8 or int4 weights", w.q.dtype)
     _check_constant(where, w)
     if w.q.per_channel and (w.q.axis % w.data.ndim != axis or len(w.q.scale) != w.data.shape[axis]):
@@ -135,9 +151,14 @@ def _check_weighted(graph: Graph, node: Node, where: str) -> None:
     if len(node.inputs) > 2 and node.inputs[2]:
         stored = graph.value(node.inputs[2])
         _check_constant(where, stored)
-        assert stored.data is not None and stored.q is not None
+        assert stored.data is not None
+        assert stored.q is not None
         expected = x.scale.astype(np.float64) * w.q.scale.astype(np.float64)
-        if stored.q.dtype != "int32" or stored.data.shape != bias.shape or stored.q.zero_point.any():
+        if (
+            stored.q.dtype != "int32"
+            or stored.data.shape != bias.shape
+            or stored.q.zero_point.any()
+        ):
             _refuse(where, f"must have {len(rows)} int32 biases", stored.data.shape)
         if not np.allclose(stored.q.scale, expected, rtol=1e-6, atol=0):
             _refuse(where, "must have biases on the scale s_x * s_w", stored.name)
@@ -147,7 +168,10 @@ def _check_weighted(graph: Graph, node: Node, where: str) -> None:
 
 def _check_product(graph: Graph, node: Node, where: str) -> None:
     depth = graph.value(node.inputs[0]).shape[-1]
-    reach = [int(max(q.hi - q.zero_point, q.zero_point - q.lo)) for q in (_q(graph, i) for i in node.inputs)]
+    reach = [
+        int(max(q.hi - q.zero_point, q.zero_point - q.lo))
+        for q in (_q(graph, i) for i in node.inputs)
+    ]
     if depth * reach[0] * reach[1] >= 2**31:
         _refuse(where, "must have sums below 2^31", f"{depth} products of {reach[0]} * {reach[1]}")
 

@@ -69,6 +69,30 @@ def channel_maps(graph: Graph, node: Node) -> list[tuple[Array, Array]] | None:
     return [(every, every)] if keeps else None
 
 
+def destinations(graph: Graph) -> dict[str, Array]:
+    """Label the channels of every activation, int64 (C,): equal labels, same ways onward.
+
+    Only movements that pick channels tell them apart (a Slice, or a Concat that is sliced later).
+    """
+    labels = {name: np.zeros(channels(graph, name), np.int64) for name in activations(graph)}
+    for node in reversed(graph.nodes):
+        maps = channel_maps(graph, node) if moves(node) else None
+        for name, (taken, become) in zip(node.inputs, maps or [], strict=bool(maps)):
+            if name not in labels:
+                continue
+            onward = np.zeros_like(labels[name])
+            onward[taken] = 1 + labels[node.outputs[0]][become]
+            pairs = np.stack([labels[name], onward], axis=1)
+            labels[name] = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    return labels
+
+
+def picks_channels(graph: Graph, node: Node) -> bool:
+    """True for a Slice or Gather that takes some channels of the last axis."""
+    maps = channel_maps(graph, node) if node.op in ("Slice", "Gather") else None
+    return maps is not None and len(maps[0][0]) < channels(graph, node.inputs[0])
+
+
 def takes_per_channel(graph: Graph, node: Node, name: str) -> bool:
     """True when `node` may read `name` with a scale per channel."""
     if node.op == "ReduceMean":
@@ -122,6 +146,8 @@ def heads(graph: Graph) -> set[str]:
     """Values that flow into graph outputs only, through movements and elementwise ops."""
     return ending_only(
         graph,
-        lambda n: takes_wide(n) and (moves(n) or n.op in (*ELEMENTWISE, "Softmax")) and n.op != "MaxPool",
+        lambda n: (
+            takes_wide(n) and (moves(n) or n.op in (*ELEMENTWISE, "Softmax")) and n.op != "MaxPool"
+        ),
         at_output=True,
     )

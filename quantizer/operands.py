@@ -21,7 +21,9 @@ def quantize_operand(node: Node, value: Value, out: Shape) -> Value:
     assert value.data is not None
     x = value.data.astype(np.float64)
     if not np.isfinite(x).all():
-        raise QuantizeError(f"node {node.name} ({node.op}): constant {value.name} must be finite. Re-export it.")
+        raise QuantizeError(
+            f"node {node.name} ({node.op}): constant {value.name} must be finite. Re-export it."
+        )
     if node.op in ("MatMul", "Softmax"):
         scale, zero = ranges.affine8(min(x.min(), 0.0), max(x.max(), 0.0))
         return _stored(value.name, x, QParams(scale, zero))

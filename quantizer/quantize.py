@@ -43,7 +43,9 @@ def float_islands(graph: Graph) -> list[Node]:
     """Return the nodes that stay in float: none. Raises QuantizeError listing nodes that would have to."""
     if graph.quantized:
         raise QuantizeError("graph: must be float, is quantized already. Quantize the float model.")
-    if bad := [f"node {n.name} ({n.op}): {why}" for n in graph.nodes if (why := _no_integer_law(graph, n))]:
+    if bad := [
+        f"node {n.name} ({n.op}): {why}" for n in graph.nodes if (why := _no_integer_law(graph, n))
+    ]:
         raise QuantizeError("graph: every node must have an integer law. " + "; ".join(bad) + ".")
     return []
 
@@ -99,10 +101,8 @@ class _Store:
 
     def put(self, value: Value, owner: str = "") -> str:
         """Store a value under its name; where a different one has it, under the owner's name too."""
-        old = self.values.get(value.name)
-        if value.name in self._stored and old is not None:
-            assert old.q is not None and old.data is not None and value.q is not None and value.data is not None
-            if old.q.same(value.q) and np.array_equal(old.data, value.data):
+        if value.name in self._stored:
+            if _alike(self.values[value.name], value):
                 return value.name
             value = replace(value, name=self.fresh(f"{value.name}.{owner}"))
         self._stored.add(value.name)
@@ -114,6 +114,11 @@ class _Store:
         while found in self.values:
             k, found = k + 1, f"{name}_{k}"
         return found
+
+
+def _alike(a: Value, b: Value) -> bool:
+    same = a.q is not None and a.q.same(b.q) and a.data is not None and b.data is not None
+    return same and np.array_equal(np.asarray(a.data), np.asarray(b.data))
 
 
 def _weighted(
@@ -131,8 +136,13 @@ def _weighted(
         real = np.broadcast_to(data.astype(np.float64).reshape(-1), (outputs,))
     integers = quantize_weights(node, w, real, x, recipe)
     if recipe.bias_correction:
-        real = real + bias_correction.shift(node, integers.error, _mean(graph, statistics, node.inputs[0]))
-    inputs = [node.inputs[0], store.put(constant(weights.name, integers.data, integers.q), node.name)]
+        real = real + bias_correction.shift(
+            node, integers.error, _mean(graph, statistics, node.inputs[0])
+        )
+    inputs = [
+        node.inputs[0],
+        store.put(constant(weights.name, integers.data, integers.q), node.name),
+    ]
     if not old and not real.any():
         return [*inputs, ""]
     data, q = quantize_bias(node, real, x, integers)
@@ -146,6 +156,8 @@ def _mean(graph: Graph, statistics: Statistics, name: str) -> Array:
     while name not in statistics.values:
         producer = producers.get(name)
         if producer is None or producer.op != "Requantize":
-            raise QuantizeError(f"value {name}: statistics must cover it, they do not. Calibrate this very graph.")
+            raise QuantizeError(
+                f"value {name}: statistics must cover it, they do not. Calibrate this very graph."
+            )
         name = producer.inputs[0]
     return statistics.values[name].mean

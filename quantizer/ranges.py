@@ -5,8 +5,6 @@ Every range holds zero, so that padding and ReLU are exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from edgeq.graph.ir import Array, QParams
@@ -72,8 +70,8 @@ def input_scale(centers: Array, counts: Array, low: float, high: float) -> float
     return best
 
 
-def affine8(low: Sequence[float] | Array, high: Sequence[float] | Array) -> tuple[Array, Array]:
-    """Scale (float32) and zero point (int32) of int8 for ranges low <= 0 <= high, (k,) each.
+def affine8(low: float | Array, high: float | Array) -> tuple[Array, Array]:
+    """Scale (float32) and zero point (int32) of int8 for ranges low <= 0 <= high.
 
     A range of width zero gets a width of one.
     """

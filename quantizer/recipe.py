@@ -119,17 +119,24 @@ class Recipe:
         """Read a recipe file; see `from_toml`."""
         try:
             if Path(path).stat().st_size > MAX_RECIPE_BYTES:
-                raise QuantizeError(f"{path}: must be at most {MAX_RECIPE_BYTES} bytes. Shorten it.")
+                raise QuantizeError(
+                    f"{path}: must be at most {MAX_RECIPE_BYTES} bytes. Shorten it."
+                )
             return Recipe.from_toml(Path(path).read_text(encoding="utf-8"))
         except OSError as broken:
-            raise QuantizeError(f"{path}: cannot be read, {broken.strerror}. Check the path.") from None
+            raise QuantizeError(
+                f"{path}: cannot be read, {broken.strerror}. Check the path."
+            ) from None
         except UnicodeDecodeError:
             raise QuantizeError(f"{path}: must be UTF-8 text. Save it so.") from None
 
     def to_toml(self) -> str:
         """Return TOML text that `from_toml` reads back to an equal recipe."""
         parts = [_table("", {"name": self.name, "bias_correction": self.bias_correction})]
-        parts += [_table("[weights]", _plain(self.weights)), _table("[activations]", _plain(self.activations))]
+        parts += [
+            _table("[weights]", _plain(self.weights)),
+            _table("[activations]", _plain(self.activations)),
+        ]
         parts += [_table("[[override]]", _plain(one)) for one in self.overrides]
         return "\n".join(parts)
 
@@ -143,6 +150,7 @@ class Recipe:
 
 
 def _recipe(raw: Mapping[str, Any]) -> Recipe:
+    _known("recipe", raw, (*(f.name for f in fields(Recipe) if f.name != "overrides"), "override"))
     table = dict(raw)
     overrides = table.pop("override", [])
     if not isinstance(overrides, list):
@@ -150,21 +158,19 @@ def _recipe(raw: Mapping[str, Any]) -> Recipe:
     table["weights"] = _part(Weights, "weights", table.get("weights", {}))
     table["activations"] = _part(Activations, "activations", table.get("activations", {}))
     table["overrides"] = tuple(_part(Override, "override", one) for one in overrides)
-    _known(Recipe, "recipe", {k: v for k, v in table.items() if k != "overrides"}, {"overrides"})
     return Recipe(**table)
 
 
 def _part(cls: type[Any], where: str, raw: object) -> Any:
     if not isinstance(raw, dict):
         _refuse(where, "must be a table", raw)
-    _known(cls, where, raw, set())
+    _known(where, raw, tuple(f.name for f in fields(cls)))
     if cls is Override and "match" not in raw:
-        raise QuantizeError("recipe override: must have the key match, has none. Correct the recipe.")
+        raise QuantizeError("override: must have the key match, has none. Correct the recipe.")
     return cls(**raw)
 
 
-def _known(cls: type[Any], where: str, raw: Mapping[str, Any], hidden: set[str]) -> None:
-    keys = [f.name for f in fields(cls) if f.name not in hidden]
+def _known(where: str, raw: Mapping[str, Any], keys: tuple[str, ...]) -> None:
     for key in raw:
         if key not in keys:
             _refuse(where, f"has only the keys {', '.join(keys)}", key)
@@ -177,7 +183,10 @@ def _plain(part: Any) -> dict[str, Any]:
 
 def _table(head: str, rows: Mapping[str, Any]) -> str:
     # JSON's strings, numbers, booleans and lists of numbers are TOML's, except that TOML wants DEL escaped
-    lines = [f"{k} = {json.dumps(v, ensure_ascii=False).replace(chr(127), chr(92) + 'u007F')}" for k, v in rows.items()]
+    lines = [
+        f"{k} = {json.dumps(v, ensure_ascii=False).replace(chr(127), chr(92) + 'u007F')}"
+        for k, v in rows.items()
+    ]
     return "\n".join([head, *lines, ""]) if head else "\n".join([*lines, ""])
 
 

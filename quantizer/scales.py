@@ -54,11 +54,16 @@ def scale_groups(graph: Graph, recipe: Recipe) -> Groups:
     cells, size = {}, 0
     for name in members:
         count = flow.channels(graph, name)
-        cells[name] = np.arange(size, size + count) if count <= flow.MAX_CHANNELS else np.full(count, size)
+        cells[name] = (
+            np.arange(size, size + count) if count <= flow.MAX_CHANNELS else np.full(count, size)
+        )
         size += count if count <= flow.MAX_CHANNELS else 1
     partition = _Partition(size)
-    for name in _per_tensor(graph, recipe):
-        partition.join(cells[name], cells[name][:1])
+    labels = flow.destinations(graph)
+    for name, whole in _per_tensor(graph, recipe).items():
+        for label in [None] if whole else np.unique(labels[name]).tolist():
+            mine = cells[name] if label is None else cells[name][labels[name] == label]
+            partition.join(mine, mine[:1])
     for node in filter(flow.moves, graph.nodes):
         _join_moved(partition, cells, graph, node)
     return Groups(
@@ -69,25 +74,35 @@ def scale_groups(graph: Graph, recipe: Recipe) -> Groups:
 
 def shared_values(graph: Graph) -> list[str]:
     """The values that belong to groups: activations, and constants that a movement joins with them."""
-    joined = [i for n in graph.nodes if flow.moves(n) for i in n.inputs if graph.value(i).is_constant]
+    joined = [
+        i for n in graph.nodes if flow.moves(n) for i in n.inputs if graph.value(i).is_constant
+    ]
     return list(dict.fromkeys([*flow.activations(graph), *joined]))
 
 
-def _per_tensor(graph: Graph, recipe: Recipe) -> list[str]:
-    """Values that need one scale because a reader does, or whose producer is given one."""
-    needed = dict.fromkeys(graph.inputs)
+def _per_tensor(graph: Graph, recipe: Recipe) -> dict[str, bool]:
+    """Values whose channels are joined: all of them (True), or those with the same readers (False).
+
+    All of them where a reader needs it; a producer that could give every channel its own scale
+    does so for depthwise readers only, else it tells apart what goes different ways.
+    """
+    needed = dict.fromkeys(graph.inputs, True)
     useful = flow.depthwise_only(graph)
     for node in graph.nodes:
         for name in flow.data_inputs(graph, node):
-            if not flow.takes_per_channel(graph, node, name) and not _own_constant(graph, node, name):
-                needed[name] = None
+            if not flow.takes_per_channel(graph, node, name) and not _own_constant(
+                graph, node, name
+            ):
+                needed[name] = True
         out = node.outputs[0]
         wanted = recipe.overriding("per_channel", out, node.name)
         if wanted is None:
             wanted = recipe.activations.per_channel_depthwise and out in useful
-        if not flow.moves(node) and (not wanted or node.op == "Softmax"):
-            needed[out] = None
-    return list(needed)
+        if not flow.moves(node) and not wanted:
+            needed.setdefault(out, False)
+        if node.op == "Softmax":
+            needed[out] = True
+    return needed
 
 
 def _own_constant(graph: Graph, node: Node, name: str) -> bool:
@@ -95,7 +110,9 @@ def _own_constant(graph: Graph, node: Node, name: str) -> bool:
     return graph.value(name).is_constant and not flow.moves(node)
 
 
-def _join_moved(partition: _Partition, cells: Mapping[str, Array], graph: Graph, node: Node) -> None:
+def _join_moved(
+    partition: _Partition, cells: Mapping[str, Array], graph: Graph, node: Node
+) -> None:
     out, maps = cells[node.outputs[0]], flow.channel_maps(graph, node)
     if maps is None:
         for name in (*node.inputs, node.outputs[0]):

@@ -52,7 +52,7 @@ class ValueStatistics:
     def centers(self) -> Array:
         """The middle of each bin, float64 (BINS,)."""
         start, exponent = layout(*self.extremes)
-        return np.ldexp(start + np.arange(BINS) + 0.5, exponent)
+        return np.asarray(np.ldexp(start + np.arange(BINS) + 0.5, exponent))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,15 +97,22 @@ class Statistics:
                 arrays = {name: file[name] for name in _ARRAYS}
             return _checked(arrays)
         except OSError as broken:
-            raise QuantizeError(f"{path}: cannot be read, {broken}. Check the path.") from None
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as broken:  # type: ignore[attr-defined]
-            raise QuantizeError(f"{path}: must be saved statistics, {broken}. Calibrate again.") from None
+            why = broken.strerror or broken
+            raise QuantizeError(f"{path}: cannot be read, {why}. Check the path.") from None
+        # numpy's and zipfile's readers raise a dozen kinds of errors on damaged bytes
+        except Exception as broken:
+            why = " ".join(str(broken).split()) or type(broken).__name__
+            raise QuantizeError(
+                f"{path}: must be saved statistics, {why}. Calibrate again."
+            ) from None
 
 
 def merged(parts: Sequence[ValueStatistics]) -> tuple[Array, Array]:
     """The middle of the bins and the summed counts of several histograms: float64, int64 (BINS,)."""
     low, high = min(p.extremes[0] for p in parts), max(p.extremes[1] for p in parts)
-    counts = np.sum([rebinned(p.counts, layout(*p.extremes), layout(low, high)) for p in parts], axis=0)
+    counts = np.sum(
+        [rebinned(p.counts, layout(*p.extremes), layout(low, high)) for p in parts], axis=0
+    )
     start, exponent = layout(low, high)
     return np.ldexp(start + np.arange(BINS) + 0.5, exponent), counts
 
@@ -175,7 +182,9 @@ def _checked(arrays: Mapping[str, Array]) -> Statistics:
         raise ValueError("samples is not positive")
     ends = np.cumsum(channels).tolist()
     values = {}
-    for i, (name, end, count) in enumerate(zip(names.tolist(), ends, channels.tolist(), strict=True)):
+    for i, (name, end, count) in enumerate(
+        zip(names.tolist(), ends, channels.tolist(), strict=True)
+    ):
         part = slice(end - count, end)
         values[name] = ValueStatistics(
             low[part], high[part], mean[part], bool(arrays["integral"][i]), arrays["counts"][i]

@@ -31,7 +31,9 @@ def channel_axis(node: Node) -> int:
     return 2 if node.op == "DepthwiseConv" else 0
 
 
-def quantize_weights(node: Node, w: Array, bias: Array, x: QParams, recipe: Recipe) -> IntegerWeights:
+def quantize_weights(
+    node: Node, w: Array, bias: Array, x: QParams, recipe: Recipe
+) -> IntegerWeights:
     """Store weights symmetrically per output channel (or per tensor).
 
     bias: float64 (oc,). A channel's scale is at least so large that its bias fits into int32, which
@@ -57,7 +59,9 @@ def quantize_weights(node: Node, w: Array, bias: Array, x: QParams, recipe: Reci
     return IntegerWeights(data, params, rows - q * wide)
 
 
-def quantize_bias(node: Node, bias: Array, x: QParams, weights: IntegerWeights) -> tuple[Array, QParams]:
+def quantize_bias(
+    node: Node, bias: Array, x: QParams, weights: IntegerWeights
+) -> tuple[Array, QParams]:
     """Store the bias as int32 on the accumulator's scale s_x * s_w[c]; proves that nothing overflows."""
     scale = x.scale.astype(np.float64) * weights.q.scale.astype(np.float64)
     scale = np.broadcast_to(scale, bias.shape)
@@ -73,7 +77,9 @@ def check_accumulator(node: Node, rows: Array, bias: Array, x: QParams) -> None:
     rows: integer weights, output channels first. Raises QuantizeError for the worst channel.
     """
     most_x = np.maximum(x.hi - x.zero_point, x.zero_point - x.lo).astype(np.float64)
-    total = np.abs(rows.astype(np.float64)).reshape(len(rows), -1).sum(axis=1) * most_x + np.abs(bias)
+    total = np.abs(rows.astype(np.float64)).reshape(len(rows), -1).sum(axis=1) * most_x + np.abs(
+        bias
+    )
     if total.max() > MOST_ACCUMULATOR:
         raise QuantizeError(
             f"node {node.name} ({node.op}): its sums must stay below 2^31, channel {int(total.argmax())}"
@@ -85,7 +91,7 @@ def _scales(flat: Array, method: str) -> Array:
     """float64 (oc,) for rows of weights."""
     most = np.abs(flat).max(axis=1)
     if method == "maxabs":
-        return most / MOST_WEIGHT
+        return np.asarray(most / MOST_WEIGHT)
     best, error = most / MOST_WEIGHT, np.full(len(flat), np.inf)
     for share in SHARES.tolist():
         scale = most * share / MOST_WEIGHT
@@ -94,4 +100,4 @@ def _scales(flat: Array, method: str) -> Array:
         found = np.square(rounded - flat).sum(axis=1)
         better = found < error
         best, error = np.where(better, scale, best), np.where(better, found, error)
-    return best
+    return np.asarray(best)

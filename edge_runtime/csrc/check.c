@@ -99,14 +99,27 @@ bool eq_need_rows(eq_check *c, uint32_t offset, uint64_t count, const char *kind
       const uint8_t *v = at + i * step;
       bool ok = true;
       switch (*k) {
-      case 'f': ok = finite_f32(v); break;
-      case 'd': ok = finite_f64(v); break;
-      case 'x': ok = i32_at(v) >= -128 && i32_at(v) <= 127; break;
-      case 'z': ok = i32_at(v) >= -32768 && i32_at(v) <= 32767; break;
+      case 'f':
+        ok = finite_f32(v);
+        break;
+      case 'd':
+        ok = finite_f64(v);
+        break;
+      case 'x':
+        ok = i32_at(v) >= -128 && i32_at(v) <= 127;
+        break;
+      case 'z':
+        ok = i32_at(v) >= -32768 && i32_at(v) <= 32767;
+        break;
       case 'l':
-      case 'v': ok = i32_at(v) >= low && i32_at(v) <= high; break;
-      case 'h': ok = i32_at(v) >= i32_at(lo + i * 4) && i32_at(v) <= high; break;
-      default: break;
+      case 'v':
+        ok = i32_at(v) >= low && i32_at(v) <= high;
+        break;
+      case 'h':
+        ok = i32_at(v) >= i32_at(lo + i * 4) && i32_at(v) <= high;
+        break;
+      default:
+        break;
       }
       if (!ok)
         return eq_fail(c, "QPARAMS row %d, channel %llu: not finite, or outside its range",
@@ -120,10 +133,14 @@ bool eq_need_rows(eq_check *c, uint32_t offset, uint64_t count, const char *kind
 
 bool eq_need_lut(eq_check *c, const eq_head *h, bool allow_none) {
   switch (h->lut_kind) {
-  case EQ_LUT_NONE: return allow_none || eq_fail(c, "needs a table");
-  case EQ_LUT_LUT8: return eq_need_bytes(c, EQ_SECTION_LUTS, h->lut, 256 * 2, 4) != NULL;
-  case EQ_LUT_LUT16: return eq_need_bytes(c, EQ_SECTION_LUTS, h->lut, 513 * 2, 4) != NULL;
-  default: return eq_fail(c, "lut_kind %u is unknown", h->lut_kind);
+  case EQ_LUT_NONE:
+    return allow_none || eq_fail(c, "needs a table");
+  case EQ_LUT_LUT8:
+    return eq_need_bytes(c, EQ_SECTION_LUTS, h->lut, 256 * 2, 4) != NULL;
+  case EQ_LUT_LUT16:
+    return eq_need_bytes(c, EQ_SECTION_LUTS, h->lut, 513 * 2, 4) != NULL;
+  default:
+    return eq_fail(c, "lut_kind %u is unknown", h->lut_kind);
   }
 }
 

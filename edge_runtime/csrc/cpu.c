@@ -20,12 +20,12 @@ static struct {
 } cpu = {.runs = {true}};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+#if defined(__x86_64__)
 static void feature(const char *name, bool has) {
   size_t used = strlen(cpu.features);
   if (has) snprintf(cpu.features + used, sizeof cpu.features - used, "%s%s", used ? " " : "", name);
 }
 
-#if defined(__x86_64__)
 static uint64_t xcr0(void) {
   uint32_t lo, hi;
   __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));

@@ -37,41 +37,55 @@ void eq_execute(const eq_context *x, uint64_t *ns) {
 typedef struct {
   eq_task *task;
   void *arg;
-  int64_t count;
-  int workers;
+  int64_t count, parts;
 } split;
 
-static void run_part(void *arg, int worker) {
+static void run_part(void *arg, int part, int worker) {
   const split *s = arg;
-  const int64_t begin = s->count * worker / s->workers, end = s->count * (worker + 1) / s->workers;
-  if (begin < end) s->task(s->arg, begin, end, worker);
+  s->task(s->arg, s->count * part / s->parts, s->count * (part + 1) / s->parts, worker);
 }
 
 void eq_split(const eq_context *x, int64_t count, int64_t cost, eq_task *task, void *arg) {
-  enum { WORTH_NS = 10000 }; /* less work than this per thread costs more to hand out */
+  enum { PARTS_PER_THREAD = 4, WORTH_NS = 8000 }; /* smaller parts cost more to hand out */
+  split s = {task, arg, count, (int64_t)x->threads * PARTS_PER_THREAD};
   const int64_t most = count * cost / WORTH_NS + 1;
-  split s = {task, arg, count, x->threads};
-  if (s.workers > most) s.workers = (int)most;
-  if (s.workers > count) s.workers = (int)count;
-  eq_pool_run(s.workers, run_part, &s);
+  if (x->threads == 1) s.parts = 1;
+  if (s.parts > most) s.parts = most;
+  if (s.parts > count) s.parts = count;
+  eq_pool_run(x->threads, (int)s.parts, run_part, &s);
+}
+
+/* Tap pointers of one pixel whose window lies wholly inside the picture. */
+static inline void gather_inside(const int8_t *corner, const eq_window *w, int64_t row, int64_t col,
+                                 size_t tap_step, const int8_t **at) {
+  for (int ky = 0; ky < w->kh; ky++, corner += row) {
+    const int8_t *p = corner;
+    for (int kx = 0; kx < w->kw; kx++, p += col, at += tap_step) *at = p;
+  }
 }
 
 void eq_gather_pointers(const eq_gather *g, int64_t first, int count, size_t pixel_step,
                         size_t tap_step, const int8_t **out) {
-  const eq_window *w = &g->win;
+  const eq_window w = g->win;
+  const int64_t below = g->h - (int64_t)(w.kh - 1) * w.dh,
+                right = g->w - (int64_t)(w.kw - 1) * w.dw;
   int64_t ox = first % g->ow, oy = first / g->ow % g->oh, n = first / g->ow / g->oh;
   for (int i = 0; i < count; i++) {
     const int8_t **at = out + (size_t)i * pixel_step;
-    const int64_t y0 = oy * w->sh - w->pt, x0 = ox * w->sw - w->pl;
+    const int64_t y0 = oy * w.sh - w.pt, x0 = ox * w.sw - w.pl;
     const int8_t *picture = g->in + n * g->sn;
-    for (int ky = 0; ky < w->kh; ky++) {
-      const int64_t y = y0 + (int64_t)ky * w->dh;
-      const int8_t *row = y >= 0 && y < g->h ? picture + y * g->sh : NULL;
-      for (int kx = 0; kx < w->kw; kx++, at += tap_step) {
-        const int64_t x = x0 + (int64_t)kx * w->dw;
-        *at = row && x >= 0 && x < g->w ? row + x * g->sw : g->pad;
+    if (y0 >= 0 && y0 < below && x0 >= 0 && x0 < right)
+      gather_inside(picture + y0 * g->sh + x0 * g->sw, &w, w.dh * g->sh, w.dw * g->sw, tap_step,
+                    at);
+    else
+      for (int ky = 0; ky < w.kh; ky++) {
+        const int64_t y = y0 + (int64_t)ky * w.dh;
+        const int8_t *row = y >= 0 && y < g->h ? picture + y * g->sh : NULL;
+        for (int kx = 0; kx < w.kw; kx++, at += tap_step) {
+          const int64_t x = x0 + (int64_t)kx * w.dw;
+          *at = row && x >= 0 && x < g->w ? row + x * g->sw : g->pad;
+        }
       }
-    }
     if (++ox == g->ow) {
       ox = 0;
       if (++oy == g->oh) oy = 0, n++;

@@ -40,7 +40,8 @@ edgeq_status edgeq_open_memory(const void *bytes, size_t size, const edgeq_optio
                                edgeq_model **model, char *error) {
   *model = NULL;
   if (size > EQ_MAX_FILE_BYTES)
-    return fail(error, EDGEQ_BAD_PROGRAM, "file: at most %u bytes, got %zu.", EQ_MAX_FILE_BYTES, size);
+    return fail(error, EDGEQ_BAD_PROGRAM, "file: at most %u bytes, got %zu.", EQ_MAX_FILE_BYTES,
+                size);
   edgeq_model *m = calloc(1, sizeof *m);
   uint8_t *copy = m ? aligned_zeros(size, &m->copied) : NULL;
   if (!copy) {
@@ -49,8 +50,10 @@ edgeq_status edgeq_open_memory(const void *bytes, size_t size, const edgeq_optio
   }
   if (size) memcpy(copy, bytes, size);
   const edgeq_status status = prepare(m, copy, size, options, error);
-  if (status) edgeq_close(m);
-  else *model = m;
+  if (status)
+    edgeq_close(m);
+  else
+    *model = m;
   return status;
 }
 
@@ -80,8 +83,10 @@ edgeq_status edgeq_open_path(const char *path, const edgeq_options *options, edg
   m->mapped = map;
   m->program.file_bytes = (uint64_t)st.st_size;
   const edgeq_status status = prepare(m, map, (size_t)st.st_size, options, error);
-  if (status) edgeq_close(m);
-  else *model = m;
+  if (status)
+    edgeq_close(m);
+  else
+    *model = m;
   return status;
 }
 
@@ -174,24 +179,29 @@ static const edgeq_tensor *io_tensor(edgeq_model *m, bool output, uint32_t index
   }
   const edgeq_tensor *t = &m->program.tensors[index + (output ? m->program.inputs : 0)];
   if (count == t->count) return t;
-  fail(m->error, EDGEQ_BAD_CALL, "%s %s: needs %zu elements, got %zu.", role, t->name, t->count, count);
+  fail(m->error, EDGEQ_BAD_CALL, "%s %s: needs %zu elements, got %zu.", role, t->name, t->count,
+       count);
   return NULL;
 }
 
 static int64_t element(const edgeq_tensor *t, size_t i) {
   const int last = t->dims[t->ndim - 1];
   const int64_t row = (int64_t)i / last;
-  return eq_row_offset(t->dims, t->strides, t->ndim, row) + (int64_t)i % last * t->strides[t->ndim - 1];
+  return eq_row_offset(t->dims, t->strides, t->ndim, row) +
+         (int64_t)i % last * t->strides[t->ndim - 1];
 }
 
 static void copy(const edgeq_tensor *t, uint8_t *tensor, uint8_t *array, bool to_tensor) {
   const size_t size = eq_dtype_bytes(t->dtype);
-  const size_t run = dense(t) ? t->count
-                     : t->strides[t->ndim - 1] == 1 ? (size_t)t->dims[t->ndim - 1] : 1;
+  const size_t run = dense(t)                       ? t->count
+                     : t->strides[t->ndim - 1] == 1 ? (size_t)t->dims[t->ndim - 1]
+                                                    : 1;
   for (size_t i = 0; i < t->count; i += run) {
     uint8_t *inside = tensor + element(t, i) * (int64_t)size;
-    if (to_tensor) memcpy(inside, array + i * size, run * size);
-    else memcpy(array + i * size, inside, run * size);
+    if (to_tensor)
+      memcpy(inside, array + i * size, run * size);
+    else
+      memcpy(array + i * size, inside, run * size);
   }
 }
 
@@ -199,8 +209,7 @@ edgeq_status edgeq_set_input(edgeq_model *m, uint32_t index, const void *data, s
                              edgeq_dtype dtype) {
   const edgeq_tensor *t = io_tensor(m, false, index, count);
   if (!t) return EDGEQ_BAD_CALL;
-  if (dtype != t->dtype)
-    return fail(m->error, EDGEQ_BAD_CALL, "input %s: wrong dtype.", t->name);
+  if (dtype != t->dtype) return fail(m->error, EDGEQ_BAD_CALL, "input %s: wrong dtype.", t->name);
   copy(t, eq_data(&m->context, index), (uint8_t *)(uintptr_t)data, true);
   return EDGEQ_OK;
 }
@@ -209,15 +218,16 @@ edgeq_status edgeq_get_output(edgeq_model *m, uint32_t index, void *data, size_t
                               edgeq_dtype dtype) {
   const edgeq_tensor *t = io_tensor(m, true, index, count);
   if (!t) return EDGEQ_BAD_CALL;
-  if (dtype != t->dtype)
-    return fail(m->error, EDGEQ_BAD_CALL, "output %s: wrong dtype.", t->name);
+  if (dtype != t->dtype) return fail(m->error, EDGEQ_BAD_CALL, "output %s: wrong dtype.", t->name);
   copy(t, eq_data(&m->context, index + m->program.inputs), data, false);
   return EDGEQ_OK;
 }
 
 static void put(const edgeq_tensor *t, uint8_t *base, int64_t at, int32_t v) {
-  if (t->dtype == EDGEQ_INT8) ((int8_t *)base)[at] = (int8_t)v;
-  else ((int16_t *)(void *)base)[at] = (int16_t)v;
+  if (t->dtype == EDGEQ_INT8)
+    ((int8_t *)base)[at] = (int8_t)v;
+  else
+    ((int16_t *)(void *)base)[at] = (int16_t)v;
 }
 
 edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *data, size_t count) {
@@ -225,7 +235,8 @@ edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *da
   if (!t) return EDGEQ_BAD_CALL;
   if (t->dtype == EDGEQ_FLOAT32) return edgeq_set_input(m, index, data, count, EDGEQ_FLOAT32);
   if (!t->q_count)
-    return fail(m->error, EDGEQ_BAD_CALL, "input %s: takes its own integers, not float32.", t->name);
+    return fail(m->error, EDGEQ_BAD_CALL, "input %s: takes its own integers, not float32.",
+                t->name);
   uint8_t *base = eq_data(&m->context, index);
   const int32_t lo = eq_dtype_min(t->dtype), hi = eq_dtype_max(t->dtype), n = t->dims[t->ndim - 1];
   const int64_t stride = t->strides[t->ndim - 1];

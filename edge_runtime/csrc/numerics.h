@@ -12,9 +12,9 @@ enum { EQ_LERP_BITS = 11, EQ_SOFTMAX_BITS = 30, EQ_LUT8_ENTRIES = 256, EQ_LUT16_
 
 /* zp, lo and hi fit 17 bits (the loader checks), so any |x| >= 2^20 clamps like 2^20 does; after
  * that clamp, adding and subtracting 1.5 * 2^(mantissa bits) rounds half to even. */
-#define EQ_FAR         1048576.0f
-#define EQ_MAGIC_F32   12582912.0f
-#define EQ_MAGIC_F64   6755399441055744.0
+#define EQ_FAR       1048576.0f
+#define EQ_MAGIC_F32 12582912.0f
+#define EQ_MAGIC_F64 6755399441055744.0
 
 static inline int32_t eq_clamp(int32_t x, int32_t lo, int32_t hi) {
   x = x < lo ? lo : x;

@@ -10,8 +10,7 @@
 static const char *const section_names[EQ_SECTIONS] = {
     "?", "META", "COMMANDS", "CONSTANTS", "QPARAMS", "LUTS", "TENSORS", "STRINGS", "DEBUG"};
 
-static edgeq_status bad(char *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static edgeq_status bad(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool read_sections(eq_program *p, char *error);
 static bool read_tensors(eq_program *p, char *error);
 static bool read_tensor(eq_program *p, uint32_t i, char *error);
@@ -36,8 +35,9 @@ edgeq_status eq_program_parse(eq_program *p, const uint8_t *file, uint64_t bytes
   if (h.format_version == 0 || h.isa_version == 0)
     return bad(error, "header: version 0 does not exist. Compile the model again.");
   if (h.file_bytes != bytes || bytes > EQ_MAX_FILE_BYTES)
-    return bad(error, "header: the file should have %llu bytes (at most %u), it has %llu. It is "
-                      "truncated or has a tail.",
+    return bad(error,
+               "header: the file should have %llu bytes (at most %u), it has %llu. It is "
+               "truncated or has a tail.",
                (unsigned long long)h.file_bytes, EQ_MAX_FILE_BYTES, (unsigned long long)bytes);
   if (h.arena_bytes > EQ_MAX_ARENA_BYTES)
     return bad(error, "header: arena of at most %u bytes, got %llu.", EQ_MAX_ARENA_BYTES,
@@ -74,14 +74,22 @@ static edgeq_status bad(char *error, const char *format, ...) {
   return EDGEQ_BAD_PROGRAM;
 }
 
+/* Every byte counts: gaps between sections, which no checksum covers, are 0. */
+static bool all_zero(const uint8_t *file, uint64_t begin, uint64_t end) {
+  for (uint64_t i = begin; i < end; i++)
+    if (file[i]) return false;
+  return true;
+}
+
 static bool read_sections(eq_program *p, char *error) {
   eq_header h;
   memcpy(&h, p->file, sizeof h);
   uint64_t table = (uint64_t)h.sections * sizeof(eq_section);
   if (h.sections > 64 || sizeof h + table > p->file_bytes)
     return bad(error, "section table: at most 64 rows inside the file, got %u.", h.sections), false;
-  if (edgeq_crc32(0, p->file + sizeof h, table) != h.table_crc)
-    return bad(error, "section table: wrong checksum. The file is damaged; fetch it again."), false;
+  const uint32_t crc = edgeq_crc32(0, p->file, offsetof(eq_header, table_crc));
+  if (edgeq_crc32(crc, p->file + sizeof h, table) != h.table_crc)
+    return bad(error, "header: wrong checksum. The file is damaged; fetch it again."), false;
   uint64_t end = sizeof h + table;
   for (uint32_t i = 0; i < h.sections; i++) {
     eq_section s;
@@ -96,9 +104,15 @@ static bool read_sections(eq_program *p, char *error) {
              false;
     if (edgeq_crc32(0, p->file + s.offset, s.bytes) != s.crc)
       return bad(error, "%s: wrong checksum. The file is damaged; fetch it again.", name), false;
+    if (!all_zero(p->file, end, s.offset))
+      return bad(error, "%s: bytes before it are not 0. The file is damaged; fetch it again.",
+                 name),
+             false;
     end = s.offset + s.bytes;
     p->section[s.kind] = (eq_span){p->file + s.offset, s.bytes};
   }
+  if (!all_zero(p->file, end, p->file_bytes))
+    return bad(error, "file: bytes after the last section are not 0. It is damaged."), false;
   for (int k = 1; k < EQ_SECTIONS; k++)
     if (!p->section[k].base) return bad(error, "%s: section is missing.", section_names[k]), false;
   const eq_span *s = p->section;
@@ -133,7 +147,8 @@ static bool read_tensor(eq_program *p, uint32_t i, char *error) {
   eq_tensor_row r;
   memcpy(&r, p->section[EQ_SECTION_TENSORS].base + i * sizeof r, sizeof r);
   const eq_span *strings = &p->section[EQ_SECTION_STRINGS];
-  if (r.name >= strings->bytes) return bad(error, "TENSORS: row %u: name outside STRINGS.", i), false;
+  if (r.name >= strings->bytes)
+    return bad(error, "TENSORS: row %u: name outside STRINGS.", i), false;
   if (r.dtype < EQ_DTYPE_INT8 || r.dtype > EQ_DTYPE_FLOAT32 || r.ndim < 1 || r.ndim > EQ_MAX_DIMS ||
       r.region > EQ_REGION_CONSTANTS || r.reserved)
     return bad(error, "TENSORS: row %u: dtype %u, ndim %u, region %u or reserved is unknown.", i,
@@ -144,8 +159,10 @@ static bool read_tensor(eq_program *p, uint32_t i, char *error) {
     int64_t n = r.dims[d], reach = (n - 1) * r.strides[d];
     if (n < 1 || (count *= n) > (int64_t)EQ_MAX_ARENA_BYTES)
       return bad(error, "TENSORS: row %u: dims are at least 1, at most 2^30 elements.", i), false;
-    if (reach < 0) lowest += reach;
-    else highest += reach; /* six terms below 2^61 each */
+    if (reach < 0)
+      lowest += reach;
+    else
+      highest += reach; /* six terms below 2^61 each */
   }
   int64_t size = (int64_t)eq_dtype_bytes(r.dtype);
   int64_t room = (int64_t)(r.region == EQ_REGION_ARENA ? p->arena_bytes
@@ -198,7 +215,8 @@ static bool read_commands(eq_program *p, char *error) {
     const eq_op *op = eq_op_find(h->opcode);
     if (!op) return eq_fail(&c, "opcode %u is unknown", h->opcode);
     c.op = op->name;
-    if (h->opcode == EQ_OP_END && i + 1 != count) return eq_fail(&c, "END must be the last command");
+    if (h->opcode == EQ_OP_END && i + 1 != count)
+      return eq_fail(&c, "END must be the last command");
     if (h->rmode != EQ_RMODE_RNE_F32) return eq_fail(&c, "rmode %u is unknown", h->rmode);
     if (op->check && !op->check(&c, h)) return false;
   }

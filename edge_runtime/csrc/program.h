@@ -62,8 +62,8 @@ const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t
                              uint32_t align);
 
 /* QPARAMS rows of `count` channels (padded to EQ_LANES). One letter of `kinds` per row:
- * b any int32, f finite float32, d finite float64, x int32 within int8, z int32 within int16, l and h clamp bounds
- * within `dtype` with l <= h, v int32 within `dtype`. */
+ * b any int32, f finite float32, d finite float64, x int32 within int8, z int32 within int16, l and
+ * h clamp bounds within `dtype` with l <= h, v int32 within `dtype`. */
 bool eq_need_rows(eq_check *c, uint32_t offset, uint64_t count, const char *kinds, int dtype);
 
 /* The table named by lut_kind, or none when allow_none. */
@@ -75,7 +75,8 @@ typedef struct {
 } eq_window;
 bool eq_need_window(eq_check *c, const eq_window *w, uint64_t max_taps);
 #define EQ_WINDOW(cmd)                                                                             \
-  ((eq_window){(cmd)->kh, (cmd)->kw, (cmd)->sh, (cmd)->sw, (cmd)->dh, (cmd)->dw, (cmd)->pt, (cmd)->pl})
+  ((eq_window){(cmd)->kh, (cmd)->kw, (cmd)->sh, (cmd)->sw, (cmd)->dh, (cmd)->dw, (cmd)->pt,        \
+               (cmd)->pl})
 
 static inline const void *eq_constants(const eq_program *p, uint32_t offset) {
   return p->section[EQ_SECTION_CONSTANTS].base + offset;

@@ -31,4 +31,37 @@ from edgeq.vision import draw as draw
 from edgeq.vision import read_picture as read_picture
 
 __version__: str
-__all__: list[str]
+__all__ = [
+    "CardError",
+    "Classifier",
+    "CompileError",
+    "DataError",
+    "Detector",
+    "DeviceError",
+    "EdgeqError",
+    "Graph",
+    "ModelError",
+    "Pipeline",
+    "Program",
+    "ProgramError",
+    "QuantizeError",
+    "Recipe",
+    "Session",
+    "Statistics",
+    "TaskCard",
+    "TextDetector",
+    "TextReader",
+    "TextRecognizer",
+    "UnsupportedOp",
+    "ZooError",
+    "__version__",
+    "calibrate",
+    "compile",
+    "draw",
+    "evaluate",
+    "load",
+    "quantize",
+    "read",
+    "read_picture",
+    "save_onnx",
+]

@@ -40,7 +40,10 @@ NAMES = {"ap": "AP50:95", "top1": "top-1", "exact": "exact", "hmean": "hmean"}
 
 def edgeq(*args: str) -> dict[str, Any]:
     """Run one command with --json and return its document."""
-    env = {**os.environ, "EDGEQ_ZOO_MIRROR": os.environ.get("EDGEQ_ZOO_MIRROR", str(SHARED / "models"))}
+    env = {
+        **os.environ,
+        "EDGEQ_ZOO_MIRROR": os.environ.get("EDGEQ_ZOO_MIRROR", str(SHARED / "models")),
+    }
     command = [sys.executable, "-m", "edgeq.cli", *args, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
@@ -86,18 +89,37 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     packages = {p: version(p) for p in ("edgeq", "numpy", "onnx", "onnxruntime")}
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
-    return {"cpu": model[1] if model else platform.processor(), "cores": str(os.cpu_count()), "commit": commit.stdout.strip(), **packages}
+    model = (
+        re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        if Path("/proc/cpuinfo").exists()
+        else None
+    )
+    return {
+        "cpu": model[1] if model else platform.processor(),
+        "cores": str(os.cpu_count()),
+        "commit": commit.stdout.strip(),
+        **packages,
+    }
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="*", default=[r[0] for r in ROWS], choices=[r[0] for r in ROWS])
+    parser.add_argument(
+        "--models", nargs="*", default=[r[0] for r in ROWS], choices=[r[0] for r in ROWS]
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "accuracy")
-    parser.add_argument("--readme", type=Path, help="replace the table between its accuracy markers")
+    parser.add_argument(
+        "--readme", type=Path, help="replace the table between its accuracy markers"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -107,14 +129,18 @@ def main() -> None:
             print(markdown(rows).splitlines()[-1], flush=True)
     where = machine()
     text = markdown(rows) + "\n\n" + ", ".join(f"{k} {v}" for k, v in where.items()) + "\n"
-    (options.out / "accuracy.json").write_text(json.dumps({"machine": where, "rows": rows}, indent=1))
+    (options.out / "accuracy.json").write_text(
+        json.dumps({"machine": where, "rows": rows}, indent=1)
+    )
     (options.out / "accuracy.md").write_text(text)
     print(text)
     if options.readme:
         page = options.readme.read_text()
         start, end = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->"
         head, _, rest = page.partition(start)
-        options.readme.write_text(head + start + markdown(rows) + "\n" + end + rest.partition(end)[2])
+        options.readme.write_text(
+            head + start + markdown(rows) + "\n" + end + rest.partition(end)[2]
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from edgeq.compiler.allocate import Lifetime, allocate, lower_bound
 
-LIVES = st.builds(lambda s, a, n: Lifetime(s, a, a + n), st.integers(1, 5000), st.integers(0, 30), st.integers(0, 8))
+LIVES = st.builds(
+    lambda s, a, n: Lifetime(s, a, a + n),
+    st.integers(1, 5000),
+    st.integers(0, 30),
+    st.integers(0, 8),
+)
 
 
 @pytest.mark.parametrize(

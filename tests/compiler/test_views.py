@@ -42,7 +42,11 @@ def test_reshape_that_needs_a_copy_is_refused() -> None:
 def _graph() -> tuple[Graph, dict[str, np.ndarray]]:
     """Two convolutions, joined by channels, reshaped, joined by rows, and a channel slice."""
     rng = np.random.default_rng(1)
-    w = constant("w", rng.integers(-127, 128, (8, 1, 1, 8)).astype(np.int8), QParams(np.full(8, 0.01, np.float32), np.zeros(8, np.int32)))
+    w = constant(
+        "w",
+        rng.integers(-127, 128, (8, 1, 1, 8)).astype(np.int8),
+        QParams(np.full(8, 0.01, np.float32), np.zeros(8, np.int32)),
+    )
     shapes = {
         "x": (1, 4, 4, 8), "a": (1, 4, 4, 8), "b": (1, 4, 4, 8), "ab": (1, 4, 4, 16), "rows": (1, 16, 16),
         "c": (1, 4, 4, 8), "cc": (1, 4, 4, 16), "rows2": (1, 16, 16), "all": (1, 32, 16), "cut": (1, 4, 4, 8), "d": (1, 4, 4, 8),
@@ -52,7 +56,13 @@ def _graph() -> tuple[Graph, dict[str, np.ndarray]]:
         Node("Conv", "b", ("a", "w", ""), ("b",), CONV),
         Node("Concat", "ab", ("a", "b"), ("ab",), {"axis": 3}),
         Node("Reshape", "rows", ("ab",), ("rows",), {"shape": (1, 16, 16)}),
-        Node("Slice", "cut", ("ab",), ("cut",), {"starts": (0, 0, 0, 4), "ends": (1, 4, 4, 12), "steps": (1, 1, 1, 1)}),
+        Node(
+            "Slice",
+            "cut",
+            ("ab",),
+            ("cut",),
+            {"starts": (0, 0, 0, 4), "ends": (1, 4, 4, 12), "steps": (1, 1, 1, 1)},
+        ),
         Node("Conv", "c", ("cut", "w", ""), ("c",), CONV),
         Node("Concat", "cc", ("c", "b"), ("cc",), {"axis": 3}),
         Node("Reshape", "rows2", ("cc",), ("rows2",), {"shape": (1, 16, 16)}),
@@ -60,7 +70,9 @@ def _graph() -> tuple[Graph, dict[str, np.ndarray]]:
         Node("Conv", "d", ("cut", "w", ""), ("d",), CONV),
     )
     values = {n: Value(n, s, q=Q) for n, s in shapes.items()} | {"w": w}
-    return Graph("views", nodes, values, ("x",), ("all", "d")), {"x": rng.integers(-128, 128, shapes["x"]).astype(np.int8)}
+    return Graph("views", nodes, values, ("x",), ("all", "d")), {
+        "x": rng.integers(-128, 128, shapes["x"]).astype(np.int8)
+    }
 
 
 def test_concat_reshape_and_slice_become_addresses() -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-
 from edgeq.frontend.onnx_reader import read_onnx
 from edgeq.frontend.onnx_writer import write_onnx
 from edgeq.graph.ir import Graph
 from edgeq.graph.reference import run_float
 from edgeq.graph.verify import verify
 from edgeq.passes import PASSES, canonicalise
+
 from tests.frontend.onnx_cases import CASES, Case
 
 ROWS = [pytest.param(c, o, id=f"{c.name}-{o}") for c in CASES for o in c.opsets]
@@ -21,7 +21,9 @@ ROWS = [pytest.param(c, o, id=f"{c.name}-{o}") for c in CASES for o in c.opsets]
 def ort_run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return list(session.run(None, inputs))
 
 
@@ -32,7 +34,9 @@ def graph_inputs(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.nd
 
 def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-5) -> None:
     assert got.shape == want.shape
-    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(want).max())))
+    np.testing.assert_allclose(
+        got, want, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(want).max()))
+    )
 
 
 @pytest.mark.parametrize(("case", "opset"), ROWS)
@@ -74,5 +78,7 @@ def test_every_pass_alone_keeps_the_result(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_reading_is_deterministic(case: Case) -> None:
     model = case.model(case.opsets[-1])
-    first, second = (write_onnx(read_onnx(model)).SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (
+        write_onnx(read_onnx(model)).SerializeToString(deterministic=True) for _ in range(2)
+    )
     assert first == second

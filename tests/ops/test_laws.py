@@ -20,8 +20,14 @@ def _as_float(graph: Graph) -> Graph:
     for v in graph.values.values():
         data = None if v.data is None else np.asarray(v.data)
         if data is not None and v.q is not None:
-            shape = (-1, *(1,) * (data.ndim - 1)) if v.q.per_channel and v.q.axis == 0 else v.q.scale.shape
-            data = ((data - v.q.zero_point.reshape(shape)) * v.q.scale.reshape(shape)).astype(np.float32)
+            shape = (
+                (-1, *(1,) * (data.ndim - 1))
+                if v.q.per_channel and v.q.axis == 0
+                else v.q.scale.shape
+            )
+            data = ((data - v.q.zero_point.reshape(shape)) * v.q.scale.reshape(shape)).astype(
+                np.float32
+            )
         elif data is not None and v.name == "b":
             x, w = graph.values["x0"].q, graph.values["w"].q
             assert x is not None and w is not None
@@ -40,7 +46,9 @@ def test_integer_law_follows_float_law(case: Case) -> None:
     real = run_float(_as_float(graph), dequantize_outputs(graph, inputs))[name]
     expected = numerics.quantize(real, q.scale, q.zero_point, q.lo, q.hi).astype(np.int64)
     allowed = STEPS.get(case.op, 1)
-    if case.unary:  # an int8 value before the function costs up to half its own step times the slope
+    if (
+        case.unary
+    ):  # an int8 value before the function costs up to half its own step times the slope
         pre = graph.values["y"].q
         assert pre is not None
         allowed = 2 + int(np.ceil(1.2 * np.max(pre.scale / q.scale))) if pre.dtype == "int8" else 2

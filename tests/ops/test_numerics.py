@@ -36,7 +36,11 @@ def test_lut16_meets_its_knots_and_interpolates_between() -> None:
     assert numerics.lut16(x, table).tolist() == [-256, -255, 0, 256]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"]))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"]),
+)
 def test_lerp_weights_stay_inside(n_in: int, n_out: int, mode: str) -> None:
     i0, i1, w = numerics.lerp_axis(n_in, n_out, n_out / n_in, mode)
     assert i0.min() >= 0 and i1.max() < n_in and w.min() >= 0 and w.max() < 1 << numerics.LERP_BITS

@@ -68,7 +68,10 @@ class Builder:
         t = Tensor(f"{role}{len(self.inputs) + len(self.outputs) + len(self.others)}", dtype, shape,
                    tuple(strides), 0, "ARENA", scale, zero_point)  # fmt: skip
         if data is not None:
-            t.region, t.offset = "CONSTANTS", self.put(self.constants, np.ascontiguousarray(data).tobytes())
+            t.region, t.offset = (
+                "CONSTANTS",
+                self.put(self.constants, np.ascontiguousarray(data).tobytes()),
+            )
         else:
             t.offset = self.arena + lead * size
             self.arena = -(-(t.offset + reach * size) // 64) * 64
@@ -138,7 +141,9 @@ class Builder:
         return self.program().to_bytes()
 
 
-def window(kernel: tuple[int, int], stride: Any = (1, 1), dilation: Any = (1, 1), pad: Any = (0, 0)) -> dict[str, int]:
+def window(
+    kernel: tuple[int, int], stride: Any = (1, 1), dilation: Any = (1, 1), pad: Any = (0, 0)
+) -> dict[str, int]:
     return {"kh": kernel[0], "kw": kernel[1], "sh": stride[0], "sw": stride[1],
             "dh": dilation[0], "dw": dilation[1], "pt": pad[0], "pl": pad[1]}  # fmt: skip
 

@@ -18,7 +18,7 @@ def taps(
     x: Array, w: dict[str, int], out_hw: tuple[int, int], pad: Array
 ) -> Iterator[tuple[int, int, Array, Array]]:
     """(ky, kx, pixels (n,oh,ow,c), valid (oh,ow)) of every tap of a window."""
-    n, h, wd, c = x.shape
+    h, wd = x.shape[1:3]
     for ky in range(w["kh"]):
         for kx in range(w["kw"]):
             rows = np.arange(out_hw[0]) * w["sh"] - w["pt"] + ky * w["dh"]
@@ -28,7 +28,9 @@ def taps(
             yield ky, kx, np.where(valid[None, :, :, None], pixels, pad), valid
 
 
-def conv(x: Array, w: Array, win: dict[str, int], out_hw: tuple[int, int], groups: int, pad: Array) -> Array:
+def conv(
+    x: Array, w: Array, win: dict[str, int], out_hw: tuple[int, int], groups: int, pad: Array
+) -> Array:
     """Integer sums of a convolution; w is (oc, kh, kw, ic/groups); int64."""
     oc, _, _, icg = w.shape
     acc = np.zeros((x.shape[0], *out_hw, oc), np.int64)
@@ -39,7 +41,9 @@ def conv(x: Array, w: Array, win: dict[str, int], out_hw: tuple[int, int], group
     return acc
 
 
-def depthwise(x: Array, w: Array, win: dict[str, int], out_hw: tuple[int, int], pad: Array) -> Array:
+def depthwise(
+    x: Array, w: Array, win: dict[str, int], out_hw: tuple[int, int], pad: Array
+) -> Array:
     """w is (kh, kw, c)."""
     acc = np.zeros((x.shape[0], *out_hw, x.shape[3]), np.int64)
     for ky, kx, pixels, _ in taps(x.astype(np.int64), win, out_hw, pad.astype(np.int64)):

@@ -7,8 +7,7 @@
 
 /* `acc` includes the bias; c counts channels from the start of the rows. */
 EQ_INLINE int32_t eq_epilogue_one(const eq_epilogue *e, int32_t acc, int c) {
-  if (e->lut_kind == EQ_LUT_NONE)
-    return eq_requantize(acc, e->m[c], e->zp[c], e->lo[c], e->hi[c]);
+  if (e->lut_kind == EQ_LUT_NONE) return eq_requantize(acc, e->m[c], e->zp[c], e->lo[c], e->hi[c]);
   int32_t t = e->lut_kind == EQ_LUT_LUT8
                   ? eq_lut8(eq_requantize(acc, e->m[c], e->pre_zero, -128, 127), e->table)
                   : eq_lut16(eq_requantize(acc, e->m[c], e->pre_zero, -32768, 32767), e->table);
@@ -18,7 +17,9 @@ EQ_INLINE int32_t eq_epilogue_one(const eq_epilogue *e, int32_t acc, int c) {
 
 /* Write channel c of the output pixel at `out`. */
 EQ_INLINE void eq_epilogue_put(const eq_epilogue *e, uint8_t *out, int c, int32_t y) {
-  if (e->out16) ((int16_t *)(void *)out)[c] = (int16_t)y;
-  else ((int8_t *)out)[c] = (int8_t)y;
+  if (e->out16)
+    ((int16_t *)(void *)out)[c] = (int16_t)y;
+  else
+    ((int8_t *)out)[c] = (int8_t)y;
 }
 #endif

@@ -20,7 +20,8 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
   if ((ic > 1 && x->strides[3] != 1) || (oc > 1 && y->strides[3] != 1))
     return eq_fail(c, "channels must be contiguous");
   /* each factor is below 2^30 and the products are compared step by step */
-  const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, rows = cmd->groups * (uint64_t)eq_lanes(oc / cmd->groups);
+  const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw,
+                 rows = cmd->groups * (uint64_t)eq_lanes(oc / cmd->groups);
   const uint64_t k = taps * (uint64_t)quads((int32_t)(ic / cmd->groups)) * 4; /* < 2^43 */
   const uint64_t limit = c->p->section[EQ_SECTION_CONSTANTS].bytes;
   if (k > limit || rows > limit || k * rows > limit)
@@ -80,8 +81,10 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   const int mr = j->x->kernels->conv_mr;
   int64_t first = 0, last = j->pixels;
   int b0 = 0, b1 = j->groups * j->blocks;
-  if (j->by_channels) b0 = (int)begin, b1 = (int)end;
-  else first = begin * mr, last = end * mr < last ? end * mr : last;
+  if (j->by_channels)
+    b0 = (int)begin, b1 = (int)end;
+  else
+    first = begin * mr, last = end * mr < last ? end * mr : last;
   const int64_t step = (int64_t)j->block_tiles * mr;
   for (int64_t p = first; p < last; p += step)
     run_block(j, p, (int)(last - p < step ? last - p : step), b0, b1, worker);
@@ -99,25 +102,48 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const int8_t *weights = eq_constants(p, h->constants);
   const size_t panel_bytes = (size_t)taps * (size_t)k4 * 64;
 #define ROW(name) eq_row(p, h->qparams, rows, EQ_CONV_ROW_##name)
-  job j = {.x = x, .out = out, .base = eq_data(x, h->out),
+  job j = {.x = x,
+           .out = out,
+           .base = eq_data(x, h->out),
            .gather = {.in = (const int8_t *)eq_data(x, h->in0),
                       .pad = weights + rows / 16 * panel_bytes,
-                      .sn = in->strides[0], .sh = in->strides[1], .sw = in->strides[2],
-                      .h = in->dims[1], .w = in->dims[2], .oh = out->dims[1], .ow = out->dims[2],
+                      .sn = in->strides[0],
+                      .sh = in->strides[1],
+                      .sw = in->strides[2],
+                      .h = in->dims[1],
+                      .w = in->dims[2],
+                      .oh = out->dims[1],
+                      .ow = out->dims[2],
                       .win = EQ_WINDOW(cmd)},
-           .conv = {.e = {.bias = ROW(BIAS), .wsum = ROW(WSUM), .m = ROW(M), .zp = ROW(ZP),
-                          .lo = ROW(LO), .hi = ROW(HI), .r = ROW(R),
-                          .table = h->lut_kind ? eq_lut(p, h->lut) : NULL, .lut_kind = h->lut_kind,
+           .conv = {.e = {.bias = ROW(BIAS),
+                          .wsum = ROW(WSUM),
+                          .m = ROW(M),
+                          .zp = ROW(ZP),
+                          .lo = ROW(LO),
+                          .hi = ROW(HI),
+                          .r = ROW(R),
+                          .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
+                          .lut_kind = h->lut_kind,
                           .step = h->flags & EQ_FLAG_LUT_STEP,
-                          .out16 = out->dtype == EDGEQ_INT16, .pre_zero = cmd->pre_zero},
-                    .w = weights, .panel_bytes = panel_bytes, .taps = taps, .k4 = k4},
-           .pixels = (int64_t)out->count / out->dims[3], .groups = groups, .icg = icg, .ocg = ocg,
-           .lanes = lanes, .blocks = (ocg + width - 1) / width};
+                          .out16 = out->dtype == EDGEQ_INT16,
+                          .pre_zero = cmd->pre_zero},
+                    .w = weights,
+                    .panel_bytes = panel_bytes,
+                    .taps = taps,
+                    .k4 = k4},
+           .pixels = (int64_t)out->count / out->dims[3],
+           .groups = groups,
+           .icg = icg,
+           .ocg = ocg,
+           .lanes = lanes,
+           .blocks = (ocg + width - 1) / width};
 #undef ROW
   j.block_tiles = (int)(x->pointer_count / ((size_t)taps * (size_t)k->conv_mr));
   if (j.block_tiles * k->conv_mr > BLOCK_PIXELS) j.block_tiles = BLOCK_PIXELS / k->conv_mr;
-  const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr, blocks = (int64_t)groups * j.blocks;
+  const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,
+                blocks = (int64_t)groups * j.blocks;
   j.by_channels = tiles < 2 * x->threads && blocks > tiles;
-  const int64_t macs = (j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3]) * taps * k4 * 4;
+  const int64_t macs =
+      (j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3]) * taps * k4 * 4;
   eq_split(x, j.by_channels ? blocks : tiles, macs / 64 + 1, run_part, &j);
 }

@@ -53,18 +53,35 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   const uint32_t lanes = eq_lanes((uint32_t)channels);
   const int8_t *weights = eq_constants(p, h->constants);
 #define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
-  job j = {.x = x, .out = out, .base = eq_data(x, h->out),
+  job j = {.x = x,
+           .out = out,
+           .base = eq_data(x, h->out),
            .gather = {.in = (const int8_t *)eq_data(x, h->in0),
                       .pad = weights + (size_t)taps * lanes,
-                      .sn = in->strides[0], .sh = in->strides[1], .sw = in->strides[2],
-                      .h = in->dims[1], .w = in->dims[2], .oh = out->dims[1], .ow = out->dims[2],
+                      .sn = in->strides[0],
+                      .sh = in->strides[1],
+                      .sw = in->strides[2],
+                      .h = in->dims[1],
+                      .w = in->dims[2],
+                      .oh = out->dims[1],
+                      .ow = out->dims[2],
                       .win = EQ_WINDOW(cmd)},
-           .dw = {.e = {.bias = ROW(BIAS), .wsum = ROW(WSUM), .m = ROW(M), .zp = ROW(ZP),
-                        .lo = ROW(LO), .hi = ROW(HI), .r = ROW(R),
-                        .table = h->lut_kind ? eq_lut(p, h->lut) : NULL, .lut_kind = h->lut_kind,
+           .dw = {.e = {.bias = ROW(BIAS),
+                        .wsum = ROW(WSUM),
+                        .m = ROW(M),
+                        .zp = ROW(ZP),
+                        .lo = ROW(LO),
+                        .hi = ROW(HI),
+                        .r = ROW(R),
+                        .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
+                        .lut_kind = h->lut_kind,
                         .step = h->flags & EQ_FLAG_LUT_STEP,
-                        .out16 = out->dtype == EDGEQ_INT16, .pre_zero = cmd->pre_zero},
-                  .w = weights, .taps = taps, .channels = channels, .lanes = (int)lanes}};
+                        .out16 = out->dtype == EDGEQ_INT16,
+                        .pre_zero = cmd->pre_zero},
+                  .w = weights,
+                  .taps = taps,
+                  .channels = channels,
+                  .lanes = (int)lanes}};
 #undef ROW
   j.block = (int)(x->pointer_count / (size_t)taps4);
   if (j.block > BLOCK_PIXELS) j.block = BLOCK_PIXELS;

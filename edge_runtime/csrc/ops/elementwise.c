@@ -45,8 +45,10 @@ static ptrdiff_t last_stride(const edgeq_tensor *t) {
 static void load(const job *j, int32_t *v, const edgeq_tensor *t, const uint8_t *p, int64_t offset,
                  int n) {
   const eq_rows *rows = j->x->kernels->rows;
-  if (t->dtype == EDGEQ_INT8) rows->load8(v, (const int8_t *)p + offset, last_stride(t), n);
-  else rows->load16(v, (const int16_t *)(const void *)p + offset, last_stride(t), n);
+  if (t->dtype == EDGEQ_INT8)
+    rows->load8(v, (const int8_t *)p + offset, last_stride(t), n);
+  else
+    rows->load16(v, (const int16_t *)(const void *)p + offset, last_stride(t), n);
 }
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
@@ -68,8 +70,10 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
       load(j, a, j->a, j->pa, oa + c * sa, w);
       if (j->b) load(j, b, j->b, j->pb, ob + c * sb, w);
       j->kernel(y, a, b, &r, w);
-      if (j->y->dtype == EDGEQ_INT8) rows->store8((int8_t *)j->py + oy + c * sy, sy, y, w);
-      else rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, y, w);
+      if (j->y->dtype == EDGEQ_INT8)
+        rows->store8((int8_t *)j->py + oy + c * sy, sy, y, w);
+      else
+        rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, y, w);
     }
   }
 }
@@ -80,13 +84,22 @@ void eq_run_elementwise(const eq_context *x, const eq_head *h) {
   const edgeq_tensor *a = eq_tensor_of(x, h->in0), *y = eq_tensor_of(x, h->out);
   const edgeq_tensor *b = binary(cmd->kind) ? eq_tensor_of(x, h->in1) : NULL;
   const bool wide = b && a->dtype == EDGEQ_INT16 && b->dtype == EDGEQ_INT16;
-  eq_ew_fn *const kernels[] = {[EQ_EW_ADD] = k->add, [EQ_EW_MUL] = wide ? k->mul : k->mul_narrow,
-                               [EQ_EW_DIV] = k->div, [EQ_EW_PRELU] = k->prelu,
+  eq_ew_fn *const kernels[] = {[EQ_EW_ADD] = k->add,
+                               [EQ_EW_MUL] = wide ? k->mul : k->mul_narrow,
+                               [EQ_EW_DIV] = k->div,
+                               [EQ_EW_PRELU] = k->prelu,
                                [EQ_EW_REQUANT] = k->requant};
   const uint32_t lanes = eq_lanes((uint32_t)y->dims[y->ndim - 1]);
 #define ROW(name) eq_row(x->program, h->qparams, lanes, EQ_ELEMENTWISE_ROW_##name)
-  job j = {x, a, b, y, eq_data(x, h->in0), b ? eq_data(x, h->in1) : NULL, eq_data(x, h->out),
-           kernels[cmd->kind], {ROW(ZA), ROW(ZB), ROW(RA), ROW(RB), ROW(ZP), ROW(LO), ROW(HI)}};
+  job j = {x,
+           a,
+           b,
+           y,
+           eq_data(x, h->in0),
+           b ? eq_data(x, h->in1) : NULL,
+           eq_data(x, h->out),
+           kernels[cmd->kind],
+           {ROW(ZA), ROW(ZB), ROW(RA), ROW(RB), ROW(ZP), ROW(LO), ROW(HI)}};
 #undef ROW
   eq_split(x, eq_row_count(y), y->dims[y->ndim - 1] / 4 + 30, run_part, &j);
 }

@@ -16,7 +16,9 @@ void eq_run_fill(const eq_context *x, const eq_head *h) {
   uint8_t *base = eq_data(x, h->out);
   for (int64_t row = 0; row < count; row++) {
     const int64_t at = eq_row_offset(y->dims, y->strides, y->ndim, row);
-    if (y->dtype == EDGEQ_INT8) rows->store8((int8_t *)base + at, stride, value, channels);
-    else rows->store16((int16_t *)(void *)base + at, stride, value, channels);
+    if (y->dtype == EDGEQ_INT8)
+      rows->store8((int8_t *)base + at, stride, value, channels);
+    else
+      rows->store16((int16_t *)(void *)base + at, stride, value, channels);
   }
 }

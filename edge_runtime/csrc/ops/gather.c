@@ -12,7 +12,8 @@ bool eq_check_gather(eq_check *c, const eq_head *h) {
     if (i != (int)cmd->axis && x->dims[i] != y->dims[i])
       return eq_fail(c, "in0 and out differ along axis %d", i);
   const int32_t count = y->dims[cmd->axis], limit = x->dims[cmd->axis];
-  const uint8_t *bytes = eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, (uint64_t)count * 4, 4);
+  const uint8_t *bytes =
+      eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, (uint64_t)count * 4, 4);
   if (!bytes) return false;
   const int32_t *index = (const int32_t *)(const void *)bytes;
   for (int32_t i = 0; i < count; i++)

@@ -13,7 +13,8 @@ bool eq_check_gemm(eq_check *c, const eq_head *h) {
   if (d < 2 || a->ndim != d || b->ndim != d)
     return eq_fail(c, "in0, in1 and out need the same number of dimensions, at least 2");
   for (int i = 0; i < d - 2; i++)
-    if ((a->dims[i] != y->dims[i] && a->dims[i] != 1) || (b->dims[i] != y->dims[i] && b->dims[i] != 1))
+    if ((a->dims[i] != y->dims[i] && a->dims[i] != 1) ||
+        (b->dims[i] != y->dims[i] && b->dims[i] != 1))
       return eq_fail(c, "batch dimension %d does not broadcast", i);
   const bool t = h->flags & EQ_FLAG_TRANSPOSE_B;
   const int32_t k = b->dims[t ? d - 1 : d - 2], n = b->dims[t ? d - 2 : d - 1];
@@ -66,8 +67,10 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
       }
       rows->step(acc, j->m + c, j->zp + c, j->lo + c, j->hi + c, w);
       uint8_t *y = j->py + (oy + c * yn) * size;
-      if (size == 1) rows->store8((int8_t *)y, yn, acc, w);
-      else rows->store16((int16_t *)(void *)y, yn, acc, w);
+      if (size == 1)
+        rows->store8((int8_t *)y, yn, acc, w);
+      else
+        rows->store16((int16_t *)(void *)y, yn, acc, w);
     }
   }
 }
@@ -80,10 +83,22 @@ void eq_run_gemm(const eq_context *x, const eq_head *h) {
   const bool t = h->flags & EQ_FLAG_TRANSPOSE_B;
   const uint32_t lanes = eq_lanes((uint32_t)n);
 #define ROW(name) eq_row(x->program, h->qparams, lanes, EQ_GEMM_ROW_##name)
-  job j = {x, a, b, y, (const int8_t *)eq_data(x, h->in0), (const int8_t *)eq_data(x, h->in1),
-           eq_data(x, h->out), cmd->za, cmd->zb, a->dims[d - 1],
-           b->strides[t ? d - 1 : d - 2], b->strides[t ? d - 2 : d - 1],
-           ROW(M), ROW(ZP), ROW(LO), ROW(HI)};
+  job j = {x,
+           a,
+           b,
+           y,
+           (const int8_t *)eq_data(x, h->in0),
+           (const int8_t *)eq_data(x, h->in1),
+           eq_data(x, h->out),
+           cmd->za,
+           cmd->zb,
+           a->dims[d - 1],
+           b->strides[t ? d - 1 : d - 2],
+           b->strides[t ? d - 2 : d - 1],
+           ROW(M),
+           ROW(ZP),
+           ROW(LO),
+           ROW(HI)};
 #undef ROW
   eq_split(x, eq_row_count(y), (int64_t)n * j.k / 16 + 1, run_part, &j);
 }

@@ -42,11 +42,14 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
         rows->load16(v, (const int16_t *)(const void *)j->px + ox + c * sx, sx, w);
         rows->lut16(v, j->table, w);
       }
-      if (j->step) rows->step(v, j->r + c, j->zp + c, j->lo + c, j->hi + c, w);
+      if (j->step)
+        rows->step(v, j->r + c, j->zp + c, j->lo + c, j->hi + c, w);
       else if (out->dtype == EDGEQ_INT8)
         for (int i = 0; i < w; i++) v[i] = v[i] < -128 ? -128 : v[i] > 127 ? 127 : v[i];
-      if (out->dtype == EDGEQ_INT8) rows->store8((int8_t *)j->py + oy + c * sy, sy, v, w);
-      else rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, v, w);
+      if (out->dtype == EDGEQ_INT8)
+        rows->store8((int8_t *)j->py + oy + c * sy, sy, v, w);
+      else
+        rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, v, w);
     }
   }
 }
@@ -55,8 +58,17 @@ void eq_run_lut(const eq_context *x, const eq_head *h) {
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
   const uint32_t lanes = eq_lanes((uint32_t)out->dims[out->ndim - 1]);
 #define ROW(name) eq_row(x->program, h->qparams, lanes, EQ_LUT_ROW_##name)
-  job j = {x, in, out, eq_data(x, h->in0), eq_data(x, h->out), eq_lut(x->program, h->lut),
-           h->flags & EQ_FLAG_LUT_STEP, ROW(ZP), ROW(LO), ROW(HI), ROW(R)};
+  job j = {x,
+           in,
+           out,
+           eq_data(x, h->in0),
+           eq_data(x, h->out),
+           eq_lut(x->program, h->lut),
+           h->flags & EQ_FLAG_LUT_STEP,
+           ROW(ZP),
+           ROW(LO),
+           ROW(HI),
+           ROW(R)};
 #undef ROW
   eq_split(x, eq_row_count(out), out->dims[out->ndim - 1] / 2 + 20, run_part, &j);
 }

@@ -85,8 +85,8 @@ static inline eq_mean_rows eq_mean_rows_at(const eq_context *x, uint32_t offset,
 /* ---- windows of convolution and pooling over (n, h, w, c) ---- */
 
 typedef struct {
-  const int8_t *in;  /* first byte of the input */
-  const int8_t *pad; /* what absent taps read */
+  const int8_t *in;   /* first byte of the input */
+  const int8_t *pad;  /* what absent taps read */
   int64_t sn, sh, sw; /* byte strides of the input */
   int32_t h, w, oh, ow;
   eq_window win;

@@ -14,8 +14,8 @@ bool eq_check_pool(eq_check *c, const eq_head *h) {
   if (cmd->kind == EQ_POOL_MAX)
     return x->dtype == y->dtype || eq_fail(c, "MAX moves integers: one dtype");
   if (cmd->kind != EQ_POOL_AVG) return eq_fail(c, "kind %u is unknown", cmd->kind);
-  return eq_need_rows(c, h->qparams, (uint64_t)y->dims[3], x->dtype == EDGEQ_INT8 ? "dxzlh" : "dzzlh",
-                      y->dtype);
+  return eq_need_rows(c, h->qparams, (uint64_t)y->dims[3],
+                      x->dtype == EDGEQ_INT8 ? "dxzlh" : "dzzlh", y->dtype);
 }
 
 typedef struct {
@@ -40,8 +40,10 @@ static void inside(int64_t origin, int32_t taps, int32_t dilation, int32_t size,
 static void load(const job *j, int32_t *v, int64_t offset, int n) {
   const ptrdiff_t stride = j->in->strides[3];
   const eq_rows *rows = j->x->kernels->rows;
-  if (j->in->dtype == EDGEQ_INT8) rows->load8(v, (const int8_t *)j->px + offset, stride, n);
-  else rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
+  if (j->in->dtype == EDGEQ_INT8)
+    rows->load8(v, (const int8_t *)j->px + offset, stride, n);
+  else
+    rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
 }
 
 /* Output pixels [begin, end) of the flattened (n, oh, ow). */
@@ -71,22 +73,31 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
       if (wide && !j->max) memset(acc64, 0, sizeof acc64);
       for (int ky = ky0; ky < ky1; ky++)
         for (int kx = kx0; kx < kx1; kx++) {
-          load(j, v, n * in->strides[0] + (y0 + (int64_t)ky * j->w.dh) * in->strides[1] +
-                         (x0 + (int64_t)kx * j->w.dw) * in->strides[2] + c * (int64_t)in->strides[3], w);
-          if (j->max) rows->max(acc, v, w);
-          else if (wide) rows->sum64(acc64, v, w);
-          else rows->sum(acc, v, w);
+          load(j, v,
+               n * in->strides[0] + (y0 + (int64_t)ky * j->w.dh) * in->strides[1] +
+                   (x0 + (int64_t)kx * j->w.dw) * in->strides[2] + c * (int64_t)in->strides[3],
+               w);
+          if (j->max)
+            rows->max(acc, v, w);
+          else if (wide)
+            rows->sum64(acc64, v, w);
+          else
+            rows->sum(acc, v, w);
         }
       if (!j->max) {
         const eq_mean_rows r = {j->rows.ratio + c, j->rows.zx + c, j->rows.zp + c, j->rows.lo + c,
                                 j->rows.hi + c};
-        if (wide) rows->mean64(acc, acc64, &r, valid, count, w);
-        else rows->mean(v, acc, &r, valid, count, w);
+        if (wide)
+          rows->mean64(acc, acc64, &r, valid, count, w);
+        else
+          rows->mean(v, acc, &r, valid, count, w);
       }
       const int32_t *result = j->max || wide ? acc : v;
       uint8_t *y = pixel + c * (int64_t)out->strides[3] * size;
-      if (size == 1) rows->store8((int8_t *)y, out->strides[3], result, w);
-      else rows->store16((int16_t *)(void *)y, out->strides[3], result, w);
+      if (size == 1)
+        rows->store8((int8_t *)y, out->strides[3], result, w);
+      else
+        rows->store16((int16_t *)(void *)y, out->strides[3], result, w);
     }
   }
 }
@@ -94,8 +105,15 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
 void eq_run_pool(const eq_context *x, const eq_head *h) {
   const eq_cmd_pool *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
-  job j = {x, in, out, eq_data(x, h->in0), eq_data(x, h->out), EQ_WINDOW(cmd),
-           cmd->kind == EQ_POOL_MAX, h->flags & EQ_FLAG_COUNT_PAD, {0}};
+  job j = {x,
+           in,
+           out,
+           eq_data(x, h->in0),
+           eq_data(x, h->out),
+           EQ_WINDOW(cmd),
+           cmd->kind == EQ_POOL_MAX,
+           h->flags & EQ_FLAG_COUNT_PAD,
+           {0}};
   if (!j.max) j.rows = eq_mean_rows_at(x, h->qparams, out->dims[3]);
   const int64_t taps = (int64_t)cmd->kh * cmd->kw;
   eq_split(x, (int64_t)out->count / out->dims[3], taps * out->dims[3] / 8 + 20, run_part, &j);

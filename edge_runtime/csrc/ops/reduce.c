@@ -41,11 +41,11 @@ typedef struct {
   const edgeq_tensor *in, *out;
   const uint8_t *px;
   uint8_t *py;
-  int axes[EQ_MAX_DIMS], axis_count;    /* reduced axes of the input, the last one excluded */
-  int kept[EQ_MAX_DIMS], kept_count;    /* kept axes of the input, the last one excluded */
+  int axes[EQ_MAX_DIMS], axis_count; /* reduced axes of the input, the last one excluded */
+  int kept[EQ_MAX_DIMS], kept_count; /* kept axes of the input, the last one excluded */
   int to[EQ_MAX_DIMS];
-  int64_t outer;                        /* positions along `axes` */
-  bool last;                            /* the last axis is reduced */
+  int64_t outer; /* positions along `axes` */
+  bool last;     /* the last axis is reduced */
   int64_t count;
   eq_mean_rows rows;
 } job;
@@ -53,14 +53,18 @@ typedef struct {
 static void load(const job *j, int32_t *v, int64_t offset, int n) {
   const ptrdiff_t stride = j->in->strides[j->in->ndim - 1];
   const eq_rows *rows = j->x->kernels->rows;
-  if (j->in->dtype == EDGEQ_INT8) rows->load8(v, (const int8_t *)j->px + offset, stride, n);
-  else rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
+  if (j->in->dtype == EDGEQ_INT8)
+    rows->load8(v, (const int8_t *)j->px + offset, stride, n);
+  else
+    rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
 }
 
 static void store(const job *j, int64_t offset, ptrdiff_t stride, const int32_t *v, int n) {
   const eq_rows *rows = j->x->kernels->rows;
-  if (j->out->dtype == EDGEQ_INT8) rows->store8((int8_t *)j->py + offset, stride, v, n);
-  else rows->store16((int16_t *)(void *)j->py + offset, stride, v, n);
+  if (j->out->dtype == EDGEQ_INT8)
+    rows->store8((int8_t *)j->py + offset, stride, v, n);
+  else
+    rows->store16((int16_t *)(void *)j->py + offset, stride, v, n);
 }
 
 /* Sums of `w` channels from `c` over all outer positions, starting at input element `base`. */
@@ -73,8 +77,10 @@ static void sum_outer(const job *j, int64_t base, int c, int w, int32_t *acc, in
   memset(acc64, 0, sizeof(int64_t) * EQ_CHUNK);
   for (int64_t o = 0; o < j->outer; o++) {
     load(j, v, base + c * (int64_t)in->strides[in->ndim - 1], w);
-    if (in->dtype == EDGEQ_INT8) rows->sum(acc, v, w);
-    else rows->sum64(acc64, v, w);
+    if (in->dtype == EDGEQ_INT8)
+      rows->sum(acc, v, w);
+    else
+      rows->sum64(acc64, v, w);
     for (int i = j->axis_count - 1; i >= 0; i--) { /* step to the next position */
       const int axis = j->axes[i];
       base += in->strides[axis];
@@ -112,15 +118,19 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
       }
       const eq_mean_rows r = {j->rows.ratio + c, j->rows.zx + c, j->rows.zp + c, j->rows.lo + c,
                               j->rows.hi + c};
-      if (wide) rows->mean64(y, acc64, &r, j->count, j->count, w);
-      else rows->mean(y, acc, &r, j->count, j->count, w);
+      if (wide)
+        rows->mean64(y, acc64, &r, j->count, j->count, w);
+      else
+        rows->mean(y, acc, &r, j->count, j->count, w);
       const ptrdiff_t stride = out->strides[j->to[in->ndim - 1]];
       store(j, into + c * stride, stride, y, w);
     }
     if (!j->last) continue;
     acc[0] = (int32_t)total; /* int8: at most 2^22 values */
-    if (wide) rows->mean64(y, &total, &j->rows, j->count, j->count, 1);
-    else rows->mean(y, acc, &j->rows, j->count, j->count, 1);
+    if (wide)
+      rows->mean64(y, &total, &j->rows, j->count, j->count, 1);
+    else
+      rows->mean(y, acc, &j->rows, j->count, j->count, 1);
     store(j, into, 1, y, 1);
   }
 }
@@ -128,15 +138,23 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
 void eq_run_reduce(const eq_context *x, const eq_head *h) {
   const eq_cmd_reduce *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
-  job j = {.x = x, .in = in, .out = out, .px = eq_data(x, h->in0), .py = eq_data(x, h->out),
-           .outer = 1, .count = 1, .last = reduced(cmd, in->ndim - 1)};
+  job j = {.x = x,
+           .in = in,
+           .out = out,
+           .px = eq_data(x, h->in0),
+           .py = eq_data(x, h->out),
+           .outer = 1,
+           .count = 1,
+           .last = reduced(cmd, in->ndim - 1)};
   map_axes(cmd, in, out, j.to);
   int64_t positions = 1;
   for (int i = 0; i < in->ndim; i++) {
     if (reduced(cmd, i)) j.count *= in->dims[i];
     if (i == in->ndim - 1) break;
-    if (reduced(cmd, i)) j.axes[j.axis_count++] = i, j.outer *= in->dims[i];
-    else j.kept[j.kept_count++] = i, positions *= in->dims[i];
+    if (reduced(cmd, i))
+      j.axes[j.axis_count++] = i, j.outer *= in->dims[i];
+    else
+      j.kept[j.kept_count++] = i, positions *= in->dims[i];
   }
   j.rows = eq_mean_rows_at(x, h->qparams, j.last ? 1 : in->dims[in->ndim - 1]);
   eq_split(x, positions, j.outer * (in->dims[in->ndim - 1] / 8 + 10), run_part, &j);

@@ -26,7 +26,8 @@ bool eq_check_resize(eq_check *c, const eq_head *h) {
   if (!bytes) return false;
   const int32_t *t = (const int32_t *)(const void *)bytes;
   if (!linear)
-    return all_within(c, t, oh, x->dims[1], "row") && all_within(c, t + oh, ow, x->dims[2], "column");
+    return all_within(c, t, oh, x->dims[1], "row") &&
+           all_within(c, t + oh, ow, x->dims[2], "column");
   const int32_t *cols = t + 3 * (size_t)oh, one = (1 << EQ_LERP_BITS) + 1;
   return all_within(c, t, oh, x->dims[1], "row") &&
          all_within(c, t + oh, oh, x->dims[1], "next row") &&
@@ -48,7 +49,8 @@ static void copy_pixel(const job *j, uint8_t *to, const uint8_t *from) {
   const size_t size = eq_dtype_bytes(j->in->dtype);
   const ptrdiff_t sx = j->in->strides[3], sy = j->out->strides[3];
   const int channels = j->out->dims[3];
-  if (sx == 1 && sy == 1) memmove(to, from, size * (size_t)channels);
+  if (sx == 1 && sy == 1)
+    memmove(to, from, size * (size_t)channels);
   else
     for (int c = 0; c < channels; c++)
       memmove(to + c * sy * (ptrdiff_t)size, from + c * sx * (ptrdiff_t)size, size);
@@ -58,10 +60,12 @@ static void copy_pixel(const job *j, uint8_t *to, const uint8_t *from) {
 static void nearest(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
-  const int64_t oh = j->out->dims[1], ow = j->out->dims[2], size = (int64_t)eq_dtype_bytes(j->in->dtype);
+  const int64_t oh = j->out->dims[1], ow = j->out->dims[2],
+                size = (int64_t)eq_dtype_bytes(j->in->dtype);
   for (int64_t row = begin; row < end; row++) {
     const int64_t n = row / oh, y = row % oh;
-    const uint8_t *from = j->px + (n * j->in->strides[0] + (int64_t)j->t[y] * j->in->strides[1]) * size;
+    const uint8_t *from =
+        j->px + (n * j->in->strides[0] + (int64_t)j->t[y] * j->in->strides[1]) * size;
     uint8_t *to = j->py + (n * j->out->strides[0] + y * j->out->strides[1]) * size;
     for (int64_t x = 0; x < ow; x++)
       copy_pixel(j, to + x * j->out->strides[2] * size,
@@ -93,7 +97,11 @@ static void linear(void *arg, int64_t begin, int64_t end, int worker) {
 void eq_run_resize(const eq_context *x, const eq_head *h) {
   const eq_cmd_resize *cmd = (const void *)h;
   const edgeq_tensor *out = eq_tensor_of(x, h->out);
-  job j = {x, eq_tensor_of(x, h->in0), out, eq_data(x, h->in0), eq_data(x, h->out),
+  job j = {x,
+           eq_tensor_of(x, h->in0),
+           out,
+           eq_data(x, h->in0),
+           eq_data(x, h->out),
            eq_constants(x->program, h->constants)};
   const bool blend = cmd->kind == EQ_RESIZE_LINEAR;
   const int64_t row = (int64_t)out->dims[2] * (out->dims[3] / (blend ? 4 : 32) + 10);

@@ -47,13 +47,16 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     int32_t top = -32768;
     for (int i = 0; i < n; i++) top = at(j, x + i * sx) > top ? at(j, x + i * sx) : top;
     uint64_t total = 0; /* at least fine[0] * coarse[0] >> 30 */
-    for (int i = 0; i < n; i++) total += eq_softmax_exp(top - at(j, x + i * sx), j->fine, j->coarse);
+    for (int i = 0; i < n; i++)
+      total += eq_softmax_exp(top - at(j, x + i * sx), j->fine, j->coarse);
     const float k = (float)(j->inv_scale / (double)total);
     for (int i = 0; i < n; i++) {
       const uint32_t e = eq_softmax_exp(top - at(j, x + i * sx), j->fine, j->coarse);
       const int32_t v = eq_rint_clamp((float)e * k, j->zp, lo, hi);
-      if (out->dtype == EDGEQ_INT8) ((int8_t *)j->py)[y + i * sy] = (int8_t)v;
-      else ((int16_t *)(void *)j->py)[y + i * sy] = (int16_t)v;
+      if (out->dtype == EDGEQ_INT8)
+        ((int8_t *)j->py)[y + i * sy] = (int8_t)v;
+      else
+        ((int16_t *)(void *)j->py)[y + i * sy] = (int16_t)v;
     }
   }
 }
@@ -62,7 +65,7 @@ void eq_run_softmax(const eq_context *x, const eq_head *h) {
   const eq_cmd_softmax *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
   const uint32_t *tables = eq_lut(x->program, h->lut);
-  job j = {in, out, eq_data(x, h->in0), eq_data(x, h->out), tables, tables + 256,
-           cmd->inv_scale, cmd->zp};
+  job j = {in,     out,          eq_data(x, h->in0), eq_data(x, h->out),
+           tables, tables + 256, cmd->inv_scale,     cmd->zp};
   eq_split(x, eq_row_count(out), in->dims[in->ndim - 1] * 3ll, run_part, &j);
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import edgeq
-from edgeq.cli import bench, console, demo, doctor, eval, inspect, quantize, run, verify, zoo
+from edgeq.cli import bench, console, demo, doctor, eval, inspection, quantize, run, verify, zoo
 
 app = typer.Typer(
     cls=console.Verbs,
@@ -45,7 +45,7 @@ app.command(cls=console.Verb)(run.run)
 app.command("eval", cls=console.Verb)(eval.evaluate)
 app.command(cls=console.Verb)(verify.verify)
 app.command(cls=console.Verb)(bench.bench)
-app.command(cls=console.Verb)(inspect.inspect)
+app.command(cls=console.Verb)(inspection.inspect)
 app.command(cls=console.Verb)(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")
 

@@ -22,16 +22,28 @@ PEERS = ("ort",)
 TURN_S = 0.25  # a runner's turn; all take turns, so that a disturbance meets each of them
 WARM_UP = 3
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE", help=".edgeq, or .onnx for ONNX Runtime.")]
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE", help=".edgeq, or .onnx for ONNX Runtime.")
+]
 Versus = Annotated[
     str | None,
-    typer.Option("--vs", metavar="ort", help="Also time the model that FILE was made from in ONNX Runtime."),
+    typer.Option(
+        "--vs", metavar="ort", help="Also time the model that FILE was made from in ONNX Runtime."
+    ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads (all).")]
-Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=3600, metavar="S", help="Time for each file.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads (all).")
+]
+Seconds = Annotated[
+    float, typer.Option("--seconds", min=0.1, max=3600, metavar="S", help="Time for each file.")
+]
 Most = Annotated[
     list[str] | None,
-    typer.Option("--max", metavar="KEY=VALUE", help="Fail (exit 1) above this, e.g. p50_ms=10; .edgeq files only."),
+    typer.Option(
+        "--max",
+        metavar="KEY=VALUE",
+        help="Fail (exit 1) above this, e.g. p50_ms=10; .edgeq files only.",
+    ),
 ]
 
 
@@ -176,7 +188,15 @@ print(json.dumps({"peak_rss_mb": round(rss(), 1), "bare_rss_mb": round(bare, 1),
 
 def probe(runner: Runner, threads: int) -> dict[str, Any]:
     """Measure peak memory and cold start in a fresh process (bare: Python with numpy)."""
-    command = [sys.executable, "-c", _PROBE, str(runner.path), runner.runtime, str(threads), json.dumps(runner.shape)]
+    command = [
+        sys.executable,
+        "-c",
+        _PROBE,
+        str(runner.path),
+        runner.runtime,
+        str(threads),
+        json.dumps(runner.shape),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -194,7 +214,9 @@ def _limits(texts: list[str]) -> dict[str, float]:
         except ValueError:
             limits[name] = -1.0
         if name not in known or limits[name] < 0:
-            raise DataError(f"--max {text}: must be KEY=VALUE with KEY one of {', '.join(known)}. Correct it.")
+            raise DataError(
+                f"--max {text}: must be KEY=VALUE with KEY one of {', '.join(known)}. Correct it."
+            )
     return limits
 
 
@@ -212,7 +234,9 @@ def _source_of(path: Path) -> Path:
     from edgeq.errors import ZooError
     from edgeq.runtime.program import Program
 
-    origin = Program.from_bytes(path.read_bytes()).meta.get("provenance", {}) if path.is_file() else {}
+    origin = (
+        Program.from_bytes(path.read_bytes()).meta.get("provenance", {}) if path.is_file() else {}
+    )
     name, digest = str(origin.get("source", "")), str(origin.get("source_sha256", ""))
     for model in zoo.list_models():
         if model.sha256 == digest:

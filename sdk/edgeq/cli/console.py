@@ -114,7 +114,7 @@ def verb(function: Callable[Concatenate[Out, P], None]) -> Callable[..., None]:
     ]
     wrapped.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
-    del wrapped.__wrapped__  # type: ignore[attr-defined]
+    del wrapped.__wrapped__
     return wrapped
 
 
@@ -155,7 +155,9 @@ class Verb(TyperCommand):
     """A verb whose help names arguments plainly, without the types and braces of newer typers."""
 
     def get_help(self, ctx: Any) -> str:
-        text = re.sub(r" <[a-z]+(\[\w+\])?>", lambda found: " " * len(found[0]), super().get_help(ctx))
+        text = re.sub(
+            r" <[a-z]+(\[\w+\])?>", lambda found: " " * len(found[0]), super().get_help(ctx)
+        )
         return re.sub(r"\{([A-Z]+)\}", r"\1", text)
 
 

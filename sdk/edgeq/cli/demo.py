@@ -27,11 +27,20 @@ SHOWN_SCORE = 0.4
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", envvar="EDGEQ_DEMO_DATA", help="Your pictures (COCO pictures are fetched)."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="EDGEQ_DEMO_DATA",
+        help="Your pictures (COCO pictures are fetched).",
+    ),
 ]
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads (all).")]
-Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=600, metavar="S", help="Time to measure speed.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads (all).")
+]
+Seconds = Annotated[
+    float, typer.Option("--seconds", min=0.1, max=600, metavar="S", help="Time to measure speed.")
+]
 
 
 @verb
@@ -59,7 +68,10 @@ def demo(
     out.line(f"2 quantize   {plural(made.samples, 'picture')} of {data}, {took:.1f} s -> {path}")
 
     count = threads or machine()["cores"] or 1
-    float_, int8 = open_runner(str(model.path), threads=count), open_runner(str(path), threads=count)
+    float_, int8 = (
+        open_runner(str(model.path), threads=count),
+        open_runner(str(path), threads=count),
+    )
     look = _look(out, float_, int8, data)
     picture = folder / "annotated.png"
     write_picture(picture, look["picture"])
@@ -70,7 +82,9 @@ def demo(
         take_turns(timings, seconds, step)
     accuracy = _accuracy(out, [float_, int8], data)
     results = [_result(one, figures) for one, figures in zip(timings, accuracy, strict=True)]
-    out.line(f"4 compare    {plural(look['pictures'], 'picture')}, {plural(count, 'thread')}, {machine()['cpu']}\n")
+    out.line(
+        f"4 compare    {plural(look['pictures'], 'picture')}, {plural(count, 'thread')}, {machine()['cpu']}\n"
+    )
     _print(out, results, look["agreement"])
     out.document = {
         "machine": machine(),
@@ -84,7 +98,11 @@ def demo(
         "edgeq": str(path),
     }
     out.line(f"\nLook at {picture}, then try:")
-    for command in (f"run {path} YOUR_PICTURE.jpg --save {folder}", f"inspect {path}", f"bench {path} --vs ort"):
+    for command in (
+        f"run {path} YOUR_PICTURE.jpg --save {folder}",
+        f"inspect {path}",
+        f"bench {path} --vs ort",
+    ):
         out.line(f"  {_program()} {command}")
 
 
@@ -115,13 +133,18 @@ def _look(out: Out, float_: Runner, int8: Runner, data: Path) -> dict[str, Any]:
             agreement.add(truth(sample.image).items, items)
             pictures += 1
             clear: list[Any] = [item for item in items if item.score >= SHOWN_SCORE]
-            kinds = len({item.label for item in clear})  # type: ignore[union-attr]
+            kinds = len({item.label for item in clear})
             if kinds > best:
-                best, shown = kinds, {"name": Path(sample.id).name, "image": sample.image, "items": clear}
+                best, shown = (
+                    kinds,
+                    {"name": Path(sample.id).name, "image": sample.image, "items": clear},
+                )
             step(pictures, len(found))
     report_skipped(out, found)
     if not pictures:
-        raise DataError(f"{data}: must hold at least one usable picture, has none. Check the pictures.")
+        raise DataError(
+            f"{data}: must hold at least one usable picture, has none. Check the pictures."
+        )
     counts: dict[str, int] = {}
     for item in shown["items"]:
         counts[item.label] = counts.get(item.label, 0) + 1
@@ -170,7 +193,12 @@ def _result(one: Timing, metrics: dict[str, float]) -> dict[str, Any]:
 def _print(out: Out, results: list[dict[str, Any]], agreement: Agreement) -> None:
     a, b = results
     rows: list[tuple[object, ...]] = [
-        ("file size", size(a["bytes"]), size(b["bytes"]), f"{a['bytes'] / b['bytes']:.1f}x smaller"),
+        (
+            "file size",
+            size(a["bytes"]),
+            size(b["bytes"]),
+            f"{a['bytes'] / b['bytes']:.1f}x smaller",
+        ),
         _speed_row(a, b),
     ]
     names = {"ap50": "AP50", "ap": "AP50:95"}

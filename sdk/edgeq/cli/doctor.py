@@ -17,7 +17,12 @@ from edgeq.cli.tables import facts, size, table
 _PACKAGES = {
     "numpy": (("numpy",), "everything", "pip install edgeq"),
     "cv2": (
-        ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+        (
+            "opencv-python-headless",
+            "opencv-python",
+            "opencv-contrib-python",
+            "opencv-contrib-python-headless",
+        ),
         "pictures and video",
         "pip install 'edgeq[vision]'",
     ),
@@ -84,7 +89,9 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_bytes": _memory(),
         "python": platform.python_version(),
     }
@@ -140,4 +147,8 @@ def _mirror(mirror: str | None) -> str:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    return (
+        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if folder.is_dir()
+        else 0
+    )

@@ -9,19 +9,27 @@ import typer
 
 from edgeq.cli.console import Out, failed, verb
 from edgeq.cli.models import Runner, open_runner, require_card, share_card
-from edgeq.cli.tables import facts, markdown, plural, size, table
+from edgeq.cli.tables import markdown, plural, size, table
 from edgeq.errors import DataError
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE", help=".edgeq, .onnx or zoo names.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR|NPZ", help="Labelled pictures.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N samples.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N samples.")
+]
 Least = Annotated[
     list[str] | None,
-    typer.Option("--min", metavar="METRIC=VALUE", help="Fail (exit 1) below this; may be repeated."),
+    typer.Option(
+        "--min", metavar="METRIC=VALUE", help="Fail (exit 1) below this; may be repeated."
+    ),
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table for a README.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")]
-Card = Annotated[Path | None, typer.Option("--card", metavar="TOML", help="Task card for all files.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")
+]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="TOML", help="Task card for all files.")
+]
 
 
 @verb
@@ -77,7 +85,9 @@ def _limits(texts: list[str]) -> dict[str, float]:
         try:
             limits[name] = float(value)
         except ValueError:
-            raise DataError(f"--min {text}: must look like METRIC=VALUE, e.g. ap50=0.45. Correct it.") from None
+            raise DataError(
+                f"--min {text}: must look like METRIC=VALUE, e.g. ap50=0.45. Correct it."
+            ) from None
     return limits
 
 
@@ -88,7 +98,9 @@ def _below(results: list[dict[str, Any]], limits: dict[str, float]) -> list[str]
         for one in results:
             if name not in one["metrics"]:
                 known = ", ".join(one["metrics"])
-                raise DataError(f"--min {name}: must be a metric of this task ({known}). Correct it.")
+                raise DataError(
+                    f"--min {name}: must be a metric of this task ({known}). Correct it."
+                )
             value = one["metrics"][name]
             if value > least if name == "cer" else value < least:
                 word = "above" if name == "cer" else "below"
@@ -99,8 +111,13 @@ def _below(results: list[dict[str, Any]], limits: dict[str, float]) -> list[str]
 def _print(out: Out, results: list[dict[str, Any]], as_markdown: bool) -> None:
     names = list(results[0]["metrics"])
     rows = [
-        (Path(one["file"]).name, f"{one['runtime']} {one['precision']}", size(one["bytes"]), one["samples"])
-        + tuple(f"{one['metrics'][name]:.4f}" for name in names)
+        (
+            Path(one["file"]).name,
+            f"{one['runtime']} {one['precision']}",
+            size(one["bytes"]),
+            one["samples"],
+            *(f"{one['metrics'][name]:.4f}" for name in names),
+        )
         for one in results
     ]
     head = ("file", "runs on", "size", "samples", *names)
@@ -109,4 +126,6 @@ def _print(out: Out, results: list[dict[str, Any]], as_markdown: bool) -> None:
         first, rest = results[0]["metrics"], results[1:]
         for one in rest:
             change = ", ".join(f"{n} {100 * (one['metrics'][n] - first[n]):+.2f}" for n in names)
-            out.note(facts([(f"{Path(one['file']).name} against {Path(results[0]['file']).name}", f"{change} points")], width=200))
+            out.note(
+                f"{Path(one['file']).name} against {Path(results[0]['file']).name}: {change} points"
+            )

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-CARD_FIELDS = (
-    "[card] task, metric; [card.input] height, width, color, resize; [card.decode] kind"
-)
+CARD_FIELDS = "[card] task, metric; [card.input] height, width, color, resize; [card.decode] kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,9 @@ def zoo_model(name: str) -> ZooModel:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise ZooError(f"zoo: there must be a model of that name, got {name!r}. {hint}See: edgeq zoo list")
+        raise ZooError(
+            f"zoo: there must be a model of that name, got {name!r}. {hint}See: edgeq zoo list"
+        )
     return zoo.info(name)
 
 
@@ -95,7 +95,9 @@ def require_file(path: Path, kind: type[Exception]) -> None:
     if path.is_dir():
         raise kind(f"{path}: must be a file, is a folder. Name the file in it.")
     if not path.exists():
-        raise kind(f"{path}: must be a file or a zoo name, does not exist. Check the path, or see: edgeq zoo list")
+        raise kind(
+            f"{path}: must be a file or a zoo name, does not exist. Check the path, or see: edgeq zoo list"
+        )
 
 
 def require_card(model: Model | Runner, what: str) -> TaskCard:
@@ -124,7 +126,10 @@ def _open_edgeq(path: Path, card: Path | None, threads: int | None) -> Runner:
     from edgeq.vision import TaskCard
 
     require_file(path, ProgramError)
-    session = edgeq.load(path, threads=threads)
+    try:
+        session = edgeq.load(path, threads=threads)
+    except ProgramError as broken:
+        raise ProgramError(f"{path}: {broken}") from None
     own = TaskCard.from_toml(card) if card else None
     if own is None and session.card:
         own = TaskCard.from_dict(session.card)
@@ -143,8 +148,14 @@ def _open_onnx(model: Model, threads: int | None) -> Runner:
         session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
     except Exception as broken:  # ONNX Runtime has a class per status code, without a common base
         text = str(broken).strip().splitlines()[0]
-        why = "does not parse as one" if "INVALID_PROTOBUF" in text else f"ONNX Runtime says: {text[:200]}"
-        raise ModelError(f"{model.path}: must be an ONNX model, {why}. Download or export it again.") from None
+        why = (
+            "does not parse as one"
+            if "INVALID_PROTOBUF" in text
+            else f"ONNX Runtime says: {text[:200]}"
+        )
+        raise ModelError(
+            f"{model.path}: must be an ONNX model, {why}. Download or export it again."
+        ) from None
     names = [one.name for one in session.get_outputs()]
     put = session.get_inputs()[0]
     shape = tuple(d if isinstance(d, int) else 1 for d in put.shape)
@@ -156,7 +167,9 @@ def _open_onnx(model: Model, threads: int | None) -> Runner:
             return dict(zip(names, session.run(None, {put.name: feed}), strict=True))
         except Exception as broken:
             text = str(broken).strip().splitlines()[0][:200]
-            raise ModelError(f"{model.path}: must run in ONNX Runtime on {feed.shape}, fails: {text}") from None
+            raise ModelError(
+                f"{model.path}: must run in ONNX Runtime on {feed.shape}, fails: {text}"
+            ) from None
 
     if pictures:
         shape = (shape[0], *shape[2:], shape[1])
@@ -189,7 +202,9 @@ def native_outputs(runner: Runner, x: Array) -> dict[str, Array]:
 
 def digest(outputs: Mapping[str, Array]) -> str:
     """Hash native integers: SHA-256 over the outputs in their order, little-endian, row-major."""
-    bodies = (np.ascontiguousarray(y, y.dtype.newbyteorder("<")).tobytes() for y in outputs.values())
+    bodies = (
+        np.ascontiguousarray(y, y.dtype.newbyteorder("<")).tobytes() for y in outputs.values()
+    )
     return hashlib.sha256(b"".join(bodies)).hexdigest()
 
 
@@ -209,4 +224,6 @@ def check_folder(folder: Path) -> None:
         there = there.parent
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         why = "cannot be written" if there.is_dir() else "is a file"
-        raise DataError(f"{folder}: must be a folder that can be written, {there} {why}. Choose another.")
+        raise DataError(
+            f"{folder}: must be a folder that can be written, {there} {why}. Choose another."
+        )

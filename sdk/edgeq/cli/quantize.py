@@ -16,7 +16,7 @@ from edgeq.cli.memory import peak_rss_mb
 from edgeq.cli.models import Model, check_output, find_model
 from edgeq.cli.samples import open_samples
 from edgeq.cli.tables import plural, size
-from edgeq.errors import DataError, ModelError, QuantizeError
+from edgeq.errors import DataError, EdgeqError, ModelError, QuantizeError
 
 if TYPE_CHECKING:
     from edgeq.graph.ir import Graph
@@ -28,23 +28,40 @@ ENDINGS = (".edgeq", ".onnx")
 ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="A float .onnx file or a zoo name.")]
 Outputs = Annotated[
     list[Path],
-    typer.Option("--output", "-o", metavar="FILE", help="OUT.edgeq (compiled) or OUT.onnx (QDQ); may be repeated."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="OUT.edgeq (compiled) or OUT.onnx (QDQ); may be repeated.",
+    ),
 ]
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR|NPZ", help="Calibration pictures, or an .npz of inputs."),
 ]
-SampleCount = Annotated[int, typer.Option("--samples", metavar="N", help="Pictures to calibrate with.")]
-RecipeArg = Annotated[str, typer.Option("--recipe", metavar="NAME|TOML", help="int8, or a recipe file.")]
-Target = Annotated[str, typer.Option("--target", metavar="NAME", help="What .edgeq is compiled for.")]
-Card = Annotated[Path | None, typer.Option("--card", metavar="TOML", help="Task card of the model.")]
+SampleCount = Annotated[
+    int, typer.Option("--samples", metavar="N", help="Pictures to calibrate with.")
+]
+RecipeArg = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|TOML", help="int8, or a recipe file.")
+]
+Target = Annotated[
+    str, typer.Option("--target", metavar="NAME", help="What .edgeq is compiled for.")
+]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="TOML", help="Task card of the model.")
+]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option("--shape", metavar="NAME=1,3,H,W", help="Fix an open input shape; may be repeated."),
+    typer.Option(
+        "--shape", metavar="NAME=1,3,H,W", help="Fix an open input shape; may be repeated."
+    ),
 ]
 Stats = Annotated[
     Path | None,
-    typer.Option("--stats", metavar="FILE", help="Statistics: read if the file exists, else written."),
+    typer.Option(
+        "--stats", metavar="FILE", help="Statistics: read if the file exists, else written."
+    ),
 ]
 
 
@@ -68,7 +85,13 @@ def quantize(
     with out.progress(f"Fetching {model}") as step:
         source = find_model(model, card=card, progress=step)
     made = quantize_model(
-        out, source, data=data, samples=samples, recipe=settings, shapes=read_shapes(shape or []), stats=stats
+        out,
+        source,
+        data=data,
+        samples=samples,
+        recipe=settings,
+        shapes=read_shapes(shape or []),
+        stats=stats,
     )
     written = save(made, outputs, target)
     seconds = time.perf_counter() - begin
@@ -83,7 +106,9 @@ def quantize(
     }
     before = source.path.stat().st_size
     for one in written:
-        out.line(f"{one['file']}  {size(one['bytes'])} ({before / one['bytes']:.1f}x smaller than {source.path.name})")
+        out.line(
+            f"{one['file']}  {size(one['bytes'])} ({before / one['bytes']:.1f}x smaller than {source.path.name})"
+        )
     islands = ", ".join(map(str, made.float_islands)) or "none, all integers"
     out.note(f"{seconds:.1f} s, {plural(made.samples, 'sample')}. In float: {islands}.")
     _next(out, source, outputs, data)
@@ -112,11 +137,17 @@ def quantize_model(
 ) -> Quantized:
     """Read, calibrate (or load statistics) and quantize."""
     import edgeq
+    from edgeq.quantizer import float_islands
 
     graph = edgeq.read(source.path, shapes=shapes or None)
     if graph.quantized:
-        raise ModelError(f"{source.path}: must be a float model, is quantized already. Use: edgeq compile")
-    out.detail(f"{graph.name}: {plural(len(graph.nodes), 'node')}, card from {source.card_from or 'nowhere'}")
+        raise ModelError(
+            f"{source.path}: must be a float model, is quantized already. Use: edgeq compile"
+        )
+    out.detail(
+        f"{graph.name}: {plural(len(graph.nodes), 'node')}, card from {source.card_from or 'nowhere'}"
+    )
+    islands = [node.name for node in float_islands(graph)]  # refused now, before the long part
     seen, statistics = _statistics(out, source, graph, data, samples, stats)
     recipe = with_input_range(recipe, source.card)
     out.note(f"Quantizing with recipe {recipe.name}")
@@ -129,7 +160,7 @@ def quantize_model(
         "samples": seen,
         "data": data.name if data else (stats.name if stats else ""),
     }
-    return Quantized(integers, source.card, provenance, _float_islands(integers), seen)
+    return Quantized(integers, source.card, provenance, islands, seen)
 
 
 def save(made: Quantized, outputs: list[Path], target: str) -> list[dict[str, Any]]:
@@ -151,10 +182,15 @@ def _body(made: Quantized, path: Path, target: str) -> bytes:
         metadata = {"edgeq.provenance": json.dumps(made.provenance, sort_keys=True)}
         if made.card:
             metadata["edgeq.card"] = json.dumps(made.card.to_dict(), sort_keys=True)
-        body: bytes = write_onnx(made.graph, metadata=metadata).SerializeToString(deterministic=True)
-        return body
+        model: bytes = write_onnx(made.graph, metadata=metadata).SerializeToString(deterministic=True)
+        return model
     card = made.card.to_dict() if made.card else None
-    return edgeq.compile(made.graph, target=target, card=card, provenance=made.provenance).to_bytes()
+    body = edgeq.compile(made.graph, target=target, card=card, provenance=made.provenance).to_bytes()
+    try:
+        edgeq.load(body).close()  # what does not load is never written
+    except EdgeqError as broken:
+        raise RuntimeError(f"{path}: the compiled program does not load, {broken}") from broken
+    return body
 
 
 def load_recipe(text: str) -> Recipe:
@@ -170,7 +206,9 @@ def with_input_range(recipe: Recipe, card: TaskCard | None) -> Recipe:
     """Take the range of the input from the card: what 0 and 255 become, whatever the samples showed."""
     if card is None or recipe.activations.input_range is not None:
         return recipe
-    ends = [(x - m) / s for x in (0, 255) for m, s in zip(card.input.mean, card.input.std, strict=True)]
+    ends = [
+        (x - m) / s for x in (0, 255) for m, s in zip(card.input.mean, card.input.std, strict=True)
+    ]
     if card.input.pad_unit == "tensor":
         ends.append(card.input.pad)
     wide = (min(ends), max(ends))
@@ -191,7 +229,9 @@ def read_shapes(texts: list[str]) -> dict[str, list[int]]:
     return shapes
 
 
-def _check(model: str, outputs: list[Path], data: Path | None, samples: int, stats: Path | None) -> None:
+def _check(
+    model: str, outputs: list[Path], data: Path | None, samples: int, stats: Path | None
+) -> None:
     """Refuse wrong usage before any work."""
     for path in outputs:
         check_output(path, ENDINGS)
@@ -204,7 +244,9 @@ def _check(model: str, outputs: list[Path], data: Path | None, samples: int, sta
     if stats is not None and not stats.exists():
         check_output(stats, (".npz",))
     if data is not None and not data.exists():
-        raise DataError(f"{data}: must be a folder of pictures or an .npz file, does not exist. Check the path.")
+        raise DataError(
+            f"{data}: must be a folder of pictures or an .npz file, does not exist. Check the path."
+        )
     if data is None and (stats is None or not stats.exists()):
         raise QuantizeError(
             f"{model}: quantization needs samples of the input, none were given. Pass --data FOLDER (pictures"
@@ -223,18 +265,15 @@ def _statistics(
         out.note(f"Statistics from {stats}")
         return statistics.samples, statistics
     assert data is not None
-    with open_samples(out, source, graph, data, count) as samples, out.progress("Calibrating") as step:
+    with (
+        open_samples(out, source, graph, data, count) as samples,
+        out.progress("Calibrating") as step,
+    ):
         statistics = calibrate(graph, samples, progress=lambda done: step(done, len(samples)))
     if stats is not None:
         statistics.save(stats)
         out.note(f"Statistics saved to {stats}")
     return samples.used, statistics
-
-
-def _float_islands(graph: Graph) -> list[str]:
-    from edgeq.quantizer import float_islands
-
-    return [str(one) for one in float_islands(graph)]
 
 
 def _next(out: Out, source: Model, outputs: list[Path], data: Path | None) -> None:

@@ -18,17 +18,27 @@ from edgeq.errors import DataError, DeviceError
 if TYPE_CHECKING:
     from edgeq.vision import Frame, Item, Result, Source
 
-KEYS = {"Box": "boxes", "Line": "lines", "Class": "classes"}
 KEY_OF_TASK = {"detection": "boxes", "classification": "classes", "text_direction": "classes"}
 FEW = 3  # pictures: each result gets its own row
 
 FileArg = Annotated[str, typer.Argument(metavar="FILE", help="An .edgeq file (or .onnx).")]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures, folders or videos.")]
-Save = Annotated[Path | None, typer.Option("--save", metavar="DIR", help="Write annotated pictures.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")]
-Hash = Annotated[bool, typer.Option("--hash", help="SHA-256 of the output integers, the same on every machine.")]
-Score = Annotated[float | None, typer.Option("--score", min=0, max=1, metavar="S", help="Replace the card's threshold.")]
-Card = Annotated[Path | None, typer.Option("--card", metavar="TOML", help="Replace the file's task card.")]
+Save = Annotated[
+    Path | None, typer.Option("--save", metavar="DIR", help="Write annotated pictures.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")
+]
+Hash = Annotated[
+    bool, typer.Option("--hash", help="SHA-256 of the output integers, the same on every machine.")
+]
+Score = Annotated[
+    float | None,
+    typer.Option("--score", min=0, max=1, metavar="S", help="Replace the card's threshold."),
+]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="TOML", help="Replace the file's task card.")
+]
 
 
 @verb
@@ -69,9 +79,13 @@ def run(
     seconds = time.perf_counter() - begin
     skipped = [one for source in sources for one in source.skipped]
     if skipped:
-        out.warn(f"skipped {plural(len(skipped), 'picture')} that cannot be used; the first: {skipped[0].reason}")
+        out.warn(
+            f"skipped {plural(len(skipped), 'picture')} that cannot be used; the first: {skipped[0].reason}"
+        )
     if not results:
-        raise DataError(f"{images[0]}: must give at least one usable picture, gave none. Check the pictures.")
+        raise DataError(
+            f"{images[0]}: must give at least one usable picture, gave none. Check the pictures."
+        )
     speed = _speed([found.ms for _, found in results], seconds)
     out.document = {"results": [row for row, _ in results], "skipped": len(skipped), **speed}
     _print(out, results)
@@ -102,7 +116,10 @@ def _hashes(runner: Runner, frame: Frame) -> dict[str, Any]:
 
     assert runner.card is not None
     outputs = native_outputs(runner, preprocess(frame.image, runner.card.input)[0])
-    return {"hash": digest(outputs), "hashes": {name: digest({name: y}) for name, y in outputs.items()}}
+    return {
+        "hash": digest(outputs),
+        "hashes": {name: digest({name: y}) for name, y in outputs.items()},
+    }
 
 
 def _save(folder: Path, frame: Frame, items: tuple[Item, ...], saved: set[Path]) -> Path:
@@ -138,7 +155,10 @@ def write_picture(path: Path, image: Any) -> None:
 def _speed(parts: list[dict[str, float]], seconds: float) -> dict[str, Any]:
     """Summarise milliseconds per part: p50 and p95, and pictures per second of pre + run + post."""
     ms = {
-        name: {"p50": percentile([one[name] for one in parts], 50), "p95": percentile([one[name] for one in parts], 95)}
+        name: {
+            "p50": percentile([one[name] for one in parts], 50),
+            "p95": percentile([one[name] for one in parts], 95),
+        }
         for name in ("pre", "run", "post")
     }
     busy = sum(sum(one.values()) for one in parts) / 1e3
@@ -146,9 +166,10 @@ def _speed(parts: list[dict[str, float]], seconds: float) -> dict[str, Any]:
 
 
 def _summary(out: Out, count: int, skipped: int, speed: dict[str, Any]) -> None:
-    ms = ", ".join(f"{name} {v['p50']:.2f}/{v['p95']:.2f}" for name, v in speed["ms"].items())
     left = f" ({skipped} skipped)" if skipped else ""
-    out.line(f"{plural(count, 'picture')}{left}; ms p50/p95: {ms}; {speed['fps']:.1f} FPS")
+    out.line(f"{plural(count, 'picture')}{left}, {speed['fps']:.1f} per second")
+    ms = ", ".join(f"{name} {v['p50']:.2f}/{v['p95']:.2f}" for name, v in speed["ms"].items())
+    out.line(f"ms p50/p95: {ms}")
 
 
 def _print(out: Out, results: list[tuple[dict[str, Any], Result]]) -> None:
@@ -160,34 +181,43 @@ def _print(out: Out, results: list[tuple[dict[str, Any], Result]]) -> None:
             out.line(_table(found.items) or "  nothing found")
             out.line()
         return
-    rows = [(Path(row["image"]).name, sum(found.ms.values()), _short(found.items)) for row, found in results]
+    rows = [
+        (Path(row["image"]).name, f"{sum(found.ms.values()):.2f}", _short(found.items))
+        for row, found in results
+    ]
     out.line(table(("picture", "ms", "found"), rows))
     out.line()
 
 
 def _table(items: tuple[Item, ...]) -> str:
-    if not items:
-        return ""
-    kind = type(items[0]).__name__
-    rows: list[tuple[object, ...]]
-    if kind == "Box":
-        head: tuple[str, ...] = ("label", "score", "x0", "y0", "x1", "y1")
-        rows = [(i.label, f"{i.score:.2f}", *(round(v) for v in (i.x0, i.y0, i.x1, i.y1))) for i in items]  # type: ignore[union-attr]
-    elif kind == "Line":
-        head = ("text", "score", "x", "y")
-        rows = [
-            (i.text or "(text)", f"{i.score:.2f}", round(min(p[0] for p in i.polygon)), round(min(p[1] for p in i.polygon)))  # type: ignore[union-attr]
-            for i in items
-        ]
-    else:
-        head = ("class", "score")
-        rows = [(i.label, f"{i.score:.3f}") for i in items]  # type: ignore[union-attr]
-    return table(head, rows)
+    """List the results; all items of a picture are of one kind."""
+    from edgeq.vision import Box, Class, Line
+
+    boxes = [
+        (one.label, f"{one.score:.2f}", *(round(v) for v in (one.x0, one.y0, one.x1, one.y1)))
+        for one in items
+        if isinstance(one, Box)
+    ]
+    lines = [
+        (
+            one.text or "(text)",
+            f"{one.score:.2f}",
+            *(round(min(v)) for v in zip(*one.polygon, strict=True)),
+        )
+        for one in items
+        if isinstance(one, Line)
+    ]
+    classes = [(one.label, f"{one.score:.3f}") for one in items if isinstance(one, Class)]
+    if boxes:
+        return table(("label", "score", "x0", "y0", "x1", "y1"), boxes)
+    if lines:
+        return table(("text", "score", "x", "y"), lines)
+    return table(("class", "score"), classes) if classes else ""
 
 
 def _short(items: tuple[Item, ...]) -> str:
     """List what was found in a few words: `2 person, dog` or the best class."""
-    names = [getattr(item, "label", None) or getattr(item, "text", "") for item in items]
+    names = [str(getattr(item, "label", "") or getattr(item, "text", "")) for item in items]
     if not names:
         return "nothing"
     kind = type(items[0]).__name__

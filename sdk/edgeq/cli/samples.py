@@ -29,6 +29,7 @@ Sample = dict[str, Array]
 class Samples:
     """Float32 inputs of the graph, by name; `used` counts those handed out."""
 
+    where: Path
     count: int
     source: Iterator[Sample]
     used: int = 0
@@ -40,6 +41,10 @@ class Samples:
         for sample in self.source:
             self.used += 1
             yield sample
+        if not self.used:
+            raise DataError(
+                f"{self.where}: must hold at least one usable picture, {self.count} were tried."
+            )
 
 
 @contextmanager
@@ -52,26 +57,26 @@ def open_samples(out: Out, model: Model, graph: Graph, data: Path, count: int) -
         raise DataError(f"--samples: must be at least 1, got {count}. Leave it out for 64.")
     arrays = _npz_of_inputs(data, graph)
     if arrays is not None:
-        yield _from_arrays(arrays, count)
+        yield _from_arrays(data, arrays, count)
         return
     from edgeq.report.data import calibration_data
 
     card = require_card(model, "calibration with pictures")
     check_card(model, graph)
     found = calibration_data(data, card, count)
-    samples = Samples(len(found), _from_pictures(found, graph, card))
-    yield samples
-    report_skipped(out, found)
-    if not samples.used:
-        first = found.skipped[0].reason if found.skipped else "the folder is empty"
-        raise DataError(f"{data}: must hold at least one usable picture; the first: {first}")
+    try:
+        yield Samples(data, len(found), _from_pictures(found, graph, card))
+    finally:
+        report_skipped(out, found)
 
 
 def report_skipped(out: Out, found: Any) -> None:
     """Warn once about the pictures that could not be used."""
     if found.skipped:
         number = len(found.skipped)
-        out.warn(f"skipped {plural(number, 'picture')} that cannot be used; the first: {found.skipped[0].reason}")
+        out.warn(
+            f"skipped {plural(number, 'picture')} that cannot be used; the first: {found.skipped[0].reason}"
+        )
 
 
 def check_card(model: Model, graph: Graph) -> None:
@@ -79,7 +84,9 @@ def check_card(model: Model, graph: Graph) -> None:
     card = require_card(model, "this model")
     if len(graph.inputs) != 1:
         names = ", ".join(graph.inputs)
-        raise CardError(f"{model.path}: a card serves models with one input, this one has {names}. Use .npz data.")
+        raise CardError(
+            f"{model.path}: a card serves models with one input, this one has {names}. Use .npz data."
+        )
     shape = graph.values[graph.inputs[0]].shape
     want = (1, card.input.height, card.input.width, 3)
     if shape != want:
@@ -116,7 +123,9 @@ def _npz_of_inputs(data: Path, graph: Graph) -> dict[str, Array] | None:
                 )
             arrays = {name: file[name] for name in graph.inputs}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as broken:
-        raise DataError(f"{data}: must be an .npz file, cannot be read ({broken}). Save it anew.") from None
+        raise DataError(
+            f"{data}: must be an .npz file, cannot be read ({broken}). Save it anew."
+        ) from None
     return {name: _as_input(data, graph, name, x) for name, x in arrays.items()}
 
 
@@ -125,19 +134,25 @@ def _as_input(data: Path, graph: Graph, name: str, x: Array) -> Array:
     shape = graph.values[name].shape
     filed = tuple(graph.meta.get("onnx_inputs", {}).get(name, shape))
     if shape[0] != 1 or not len(x):
-        raise DataError(f"{data}: {name}: needs rows for a batch of 1, got batch {shape[0]}, {len(x)} rows.")
+        raise DataError(
+            f"{data}: {name}: needs rows for a batch of 1, got batch {shape[0]}, {len(x)} rows."
+        )
     if x.shape[1:] == filed[1:] and graph.meta.get("input_layout", {}).get(name) == "NHWC":
         x = x.transpose(0, 2, 3, 1)
     elif x.shape[1:] != shape[1:]:
-        raise DataError(f"{data}: {name}: rows must have shape {_by(filed[1:])}, have {_by(x.shape[1:])}. Save them so.")
+        raise DataError(
+            f"{data}: {name}: rows must have shape {_by(filed[1:])}, have {_by(x.shape[1:])}. Save them so."
+        )
     x = x.astype(np.float32)
     if not np.isfinite(x).all():
         raise DataError(f"{data}: {name}: must be finite numbers, some are not. Correct the data.")
     return x
 
 
-def _from_arrays(arrays: dict[str, Array], count: int) -> Samples:
+def _from_arrays(data: Path, arrays: dict[str, Array], count: int) -> Samples:
     total = min(map(len, arrays.values()))
     count = min(count, total)
     rows = [(2 * i + 1) * total // (2 * count) for i in range(count)]
-    return Samples(count, ({name: x[row : row + 1] for name, x in arrays.items()} for row in rows))
+    return Samples(
+        data, count, ({name: x[row : row + 1] for name, x in arrays.items()} for row in rows)
+    )

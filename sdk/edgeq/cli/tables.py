@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 WIDTH = 80
@@ -17,7 +18,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int =
     right = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(head))]
     gap = 2
     while sum(sizes) + gap * (len(sizes) - 1) > width:
-        widest = max((i for i in range(len(sizes)) if not right[i]), key=sizes.__getitem__, default=0)
+        widest = max(
+            (i for i in range(len(sizes)) if not right[i]), key=sizes.__getitem__, default=0
+        )
         if right[widest] or sizes[widest] <= 12:
             break
         sizes[widest] -= 1
@@ -41,12 +44,10 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def facts(pairs: Iterable[tuple[str, object]], *, indent: int = 0, width: int = WIDTH) -> str:
     """Write `name  value` lines, the values aligned and wrapped between words."""
-    import textwrap
-
-    pairs = [(name, _cell(value)) for name, value in pairs]
-    wide = max((len(name) for name, _ in pairs), default=0)
+    texts = [(name, _cell(value)) for name, value in pairs]
+    wide = max((len(name) for name, _ in texts), default=0)
     lines = []
-    for name, value in pairs:
+    for name, value in texts:
         room = max(20, width - indent - wide - 2)
         parts = textwrap.wrap(value, room, break_long_words=False, break_on_hyphens=False) or [""]
         lines.append(f"{'':{indent}}{name:<{wide}}  {parts[0]}".rstrip())
@@ -91,12 +92,18 @@ def _cell(item: object) -> str:
     if isinstance(item, bool):
         return "yes" if item else "no"
     if isinstance(item, float):
-        return f"{item:.0f}" if abs(item) >= 1000 else f"{item:.4g}" if abs(item) >= 1 else f"{item:.4f}"
+        return (
+            f"{item:.0f}"
+            if abs(item) >= 1000
+            else f"{item:.4g}"
+            if abs(item) >= 1
+            else f"{item:.4f}"
+        )
     return str(item)
 
 
 def _is_number(text: str) -> bool:
-    return text == "-" or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
+    return text in ("", "-") or text[:1].isdigit() or (text[:1] in "+-" and text[1:2].isdigit())
 
 
 def percentile(values: Sequence[float], share: float) -> float:

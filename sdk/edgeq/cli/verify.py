@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from edgeq.cli.agreement import Agreement, Noise
 from edgeq.cli.console import Out, failed, verb
-from edgeq.cli.models import Runner, digest, find_model, native_outputs, open_runner, require_card, share_card
+from edgeq.cli.models import (
+    Runner,
+    digest,
+    find_model,
+    native_outputs,
+    open_runner,
+    require_card,
+    share_card,
+)
 from edgeq.cli.samples import report_skipped
 from edgeq.cli.tables import facts, plural
 from edgeq.errors import DataError, ModelError
@@ -25,11 +33,25 @@ EXACT = 2  # pictures for the numpy interpreter, which takes seconds for each
 ModelArg = Annotated[str, typer.Argument(metavar="MODEL", help="The float .onnx, or its zoo name.")]
 FileArg = Annotated[Path, typer.Argument(metavar="FILE", help="The .edgeq made from it.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR|NPZ", help="Pictures to compare on.")]
-Samples = Annotated[int, typer.Option("--samples", min=1, metavar="N", help="Pictures to use, evenly spread.")]
-LeastAgreement = Annotated[float, typer.Option("--min-agreement", min=0, max=1, metavar="X", help="Least share of equal results.")]
-LeastSqnr = Annotated[float, typer.Option("--min-sqnr", metavar="DB", help="Least signal to noise ratio of the outputs.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")]
-Card = Annotated[Path | None, typer.Option("--card", metavar="TOML", help="Replace the file's task card.")]
+Samples = Annotated[
+    int, typer.Option("--samples", min=1, metavar="N", help="Pictures to use, evenly spread.")
+]
+LeastAgreement = Annotated[
+    float,
+    typer.Option(
+        "--min-agreement", min=0, max=1, metavar="X", help="Least share of equal results."
+    ),
+]
+LeastSqnr = Annotated[
+    float,
+    typer.Option("--min-sqnr", metavar="DB", help="Least signal to noise ratio of the outputs."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads.")
+]
+Card = Annotated[
+    Path | None, typer.Option("--card", metavar="TOML", help="Replace the file's task card.")
+]
 
 
 @dataclass(slots=True)
@@ -60,9 +82,17 @@ def verify(
         raise ModelError(f"{file}: must be the compiled .edgeq file. Give MODEL first, then FILE.")
     with out.progress(f"Fetching {model}") as step:
         find_model(model, progress=step)
-    truth, made = share_card([open_runner(model, card=card, threads=threads), open_runner(str(file), card=card, threads=threads)])
+    truth, made = share_card(
+        [
+            open_runner(model, card=card, threads=threads),
+            open_runner(str(file), card=card, threads=threads),
+        ]
+    )
     seen = _compare(out, truth, made, data, samples)
-    exact = {"reference": _equals_reference(out, made, seen.inputs[:EXACT]), "cpu": _equals_scalar(out, made, seen.inputs[:EXACT])}
+    exact = {
+        "reference": _equals_reference(out, made, seen.inputs[:EXACT]),
+        "cpu": _equals_scalar(out, made, seen.inputs[:EXACT]),
+    }
     agreement, sqnr = seen.agreement.share, seen.noise.db
     passed = all(exact.values()) and agreement >= min_agreement and sqnr >= min_sqnr
     out.document = {
@@ -80,10 +110,21 @@ def verify(
         facts(
             [
                 ("pictures", seen.count),
-                ("agreement", f"{agreement:.4f} of the results (at least {min_agreement:g})" + (f", mean IoU {iou:.3f}" if iou else "")),
+                (
+                    "agreement",
+                    f"{agreement:.4f} of the results (at least {min_agreement:g})"
+                    + (f", mean IoU {iou:.3f}" if iou else ""),
+                ),
                 ("SQNR", f"{sqnr:.1f} dB (at least {min_sqnr:g})"),
-                *(((f"  {name}", f"{noise.db:.1f} dB") for name, noise in seen.outputs.items()) if len(seen.outputs) > 1 else ()),
-                ("numpy against C", f"{yes[exact['reference']]} ({plural(min(EXACT, seen.count), 'picture')})"),
+                *(
+                    ((f"  {name}", f"{noise.db:.1f} dB") for name, noise in seen.outputs.items())
+                    if len(seen.outputs) > 1
+                    else ()
+                ),
+                (
+                    "numpy against C",
+                    f"{yes[exact['reference']]} ({plural(min(EXACT, seen.count), 'picture')})",
+                ),
                 ("scalar against SIMD", yes[exact["cpu"]]),
             ]
         )
@@ -101,7 +142,9 @@ def _compare(out: Out, truth: Runner, made: Runner, data: Path, count: int) -> S
             want, got = truth.run(x), made.run(x)
             missing = set(want) - set(got)
             if missing:
-                raise ModelError(f"{made.path}: must have the outputs of {truth.path.name}, lacks {', '.join(missing)}. Compile that model.")
+                raise ModelError(
+                    f"{made.path}: must have the outputs of {truth.path.name}, lacks {', '.join(missing)}. Compile that model."
+                )
             for name, array in want.items():
                 seen.noise.add(array, got[name].reshape(array.shape))
                 seen.outputs.setdefault(name, Noise()).add(array, got[name].reshape(array.shape))
@@ -114,11 +157,15 @@ def _compare(out: Out, truth: Runner, made: Runner, data: Path, count: int) -> S
                 seen.inputs.append(x)
             step(seen.count, count)
     if not seen.count:
-        raise DataError(f"{data}: must hold at least one usable picture, has none. Check the pictures.")
+        raise DataError(
+            f"{data}: must hold at least one usable picture, has none. Check the pictures."
+        )
     return seen
 
 
-def _samples(out: Out, truth: Runner, made: Runner, data: Path, count: int) -> Iterator[tuple[Array, Any]]:
+def _samples(
+    out: Out, truth: Runner, made: Runner, data: Path, count: int
+) -> Iterator[tuple[Array, Any]]:
     """Yield input tensors, each with a function that decodes outputs (None without a card)."""
     name = made.raw.inputs[0].name
     if data.suffix.lower() == ".npz" and data.is_file():
@@ -126,7 +173,9 @@ def _samples(out: Out, truth: Runner, made: Runner, data: Path, count: int) -> I
             rows = file[name] if name in file.files else None
         if rows is not None:
             for i in range(min(count, len(rows))):
-                x = rows[(2 * i + 1) * len(rows) // (2 * min(count, len(rows)))][None].astype(np.float32)
+                x = rows[(2 * i + 1) * len(rows) // (2 * min(count, len(rows)))][None].astype(
+                    np.float32
+                )
                 yield (x if x.shape == made.shape else x.transpose(0, 2, 3, 1)), None
             return
     from edgeq.report.data import calibration_data
@@ -160,7 +209,10 @@ def _equals_scalar(out: Out, made: Runner, inputs: list[Array]) -> bool:
     """Run again with the plain C kernels on one thread and compare the integers."""
     from edgeq.runtime import Session
 
-    with out.progress("scalar kernels") as step, Session(made.path, threads=1, kernels="scalar") as plain:
+    with (
+        out.progress("scalar kernels") as step,
+        Session(made.path, threads=1, kernels="scalar") as plain,
+    ):
         for number, x in enumerate(inputs):
             if digest(plain.run(x, native=True)) != digest(native_outputs(made, x)):
                 return False

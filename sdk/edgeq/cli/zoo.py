@@ -62,9 +62,18 @@ def info(out: Out, name: Name) -> None:
                 ("accuracy", card.accuracy or None),
                 *([("note", model.note)] if model.note else []),
                 ("task", f"{card.task}, ranked by {card.metric}"),
-                ("input", f"{card.input.height}x{card.input.width} {card.input.color}, {card.input.resize}"),
-                ("decode", ", ".join(f"{k} {v}" for k, v in decode.items() if v not in ("", [], None))),
-                ("labels", f"{len(card.labels)}: {', '.join(card.labels[:5])}{', ...' * (len(card.labels) > 5)}"),
+                (
+                    "input",
+                    f"{card.input.height}x{card.input.width} {card.input.color}, {card.input.resize}",
+                ),
+                (
+                    "decode",
+                    ", ".join(f"{k} {v}" for k, v in decode.items() if v not in ("", [], None)),
+                ),
+                (
+                    "labels",
+                    f"{len(card.labels)}: {', '.join(card.labels[:5])}{', ...' * (len(card.labels) > 5)}",
+                ),
             ]
         )
     )

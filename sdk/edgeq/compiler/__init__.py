@@ -32,14 +32,18 @@ def compile_graph(
     if target not in TARGETS:
         raise CompileError(f"target {target!r}: known targets are {', '.join(TARGETS)}.")
     if not graph.quantized:
-        raise CompileError(f"graph {graph.name}: it must be quantized before it is compiled. Run quantize first.")
+        raise CompileError(
+            f"graph {graph.name}: it must be quantized before it is compiled. Run quantize first."
+        )
     views = Views(graph)
     layers = fuse(graph)
     commands = lower(graph, layers, views)
     buffers = lifetimes(graph, commands, views)
     offsets, arena = allocate(buffers)
     if arena > isa.MAX_ARENA_BYTES:
-        raise CompileError(f"graph {graph.name}: activations need {arena} bytes, at most {isa.MAX_ARENA_BYTES} are allowed.")
+        raise CompileError(
+            f"graph {graph.name}: activations need {arena} bytes, at most {isa.MAX_ARENA_BYTES} are allowed."
+        )
     emitter = Emitter(graph, offsets, {n: (b.first, b.last) for n, b in buffers.items()})
     for name in (*graph.inputs, *graph.outputs):
         emitter.io(name, views.of(name))
@@ -71,7 +75,9 @@ def lifetimes(graph: Graph, commands: list[Command], views: Views) -> dict[str, 
     for name in graph.outputs:
         last[views.of(name).root] = len(commands)
         first.setdefault(views.of(name).root, 0)
-    sizes = {root: elements * isa.DTYPE_BYTES[dtype] for root, (dtype, elements) in views.roots.items()}
+    sizes = {
+        root: elements * isa.DTYPE_BYTES[dtype] for root, (dtype, elements) in views.roots.items()
+    }
     return {root: Lifetime(sizes[root], first[root], last[root]) for root in first}
 
 
@@ -90,8 +96,18 @@ def _meta(
         "target": target,
         "card": None if card is None else dict(card),
         "provenance": dict(provenance or {}),
-        "inputs": [{"name": n, "shape": list(graph.values[n].shape), "layout": layouts.get(n, "plain")} for n in graph.inputs],
-        "outputs": [{"name": n, "shape": list(graph.values[n].shape), "layout": "plain"} for n in graph.outputs],
-        "stats": {"macs": sum(c.macs for c in commands), "arena_bytes": arena, "arena_bound_bytes": bound},
+        "inputs": [
+            {"name": n, "shape": list(graph.values[n].shape), "layout": layouts.get(n, "plain")}
+            for n in graph.inputs
+        ],
+        "outputs": [
+            {"name": n, "shape": list(graph.values[n].shape), "layout": "plain"}
+            for n in graph.outputs
+        ],
+        "stats": {
+            "macs": sum(c.macs for c in commands),
+            "arena_bytes": arena,
+            "arena_bound_bytes": bound,
+        },
         "float_islands": [],
     }

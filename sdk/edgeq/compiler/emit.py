@@ -35,7 +35,9 @@ class _Pool:
 class Emitter:
     """Collects sections while commands are written."""
 
-    def __init__(self, graph: Graph, offsets: Mapping[str, int], spans: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self, graph: Graph, offsets: Mapping[str, int], spans: Mapping[str, tuple[int, int]]
+    ) -> None:
         self._graph, self._offsets, self._spans = graph, offsets, spans
         self.constants, self.qparams, self.luts = _Pool(), _Pool(), _Pool()
         self.strings = bytearray()
@@ -58,11 +60,17 @@ class Emitter:
 
     def _tensor(self, view: View, name: str, qparams: int, q_count: int) -> int:
         row = np.zeros((), isa.TENSOR_DTYPE)
-        row["name"], row["dtype"], row["ndim"] = len(self.strings), isa.DTYPES[view.dtype], len(view.dims)
+        row["name"], row["dtype"], row["ndim"] = (
+            len(self.strings),
+            isa.DTYPES[view.dtype],
+            len(view.dims),
+        )
         self.strings += name.encode() + b"\0"
         size = isa.DTYPE_BYTES[view.dtype]
         if view.constant:
-            base = self.constants.add(np.ascontiguousarray(self._graph.values[view.root.partition(":")[2]].data).tobytes())
+            base = self.constants.add(
+                np.ascontiguousarray(self._graph.values[view.root.partition(":")[2]].data).tobytes()
+            )
             row["region"] = isa.REGIONS["CONSTANTS"]
         else:
             base = self._offsets[view.root]
@@ -71,7 +79,9 @@ class Emitter:
         row["first"], row["last"] = self._spans.get(view.root, (0, 0))
         row["qparams"], row["q_count"] = qparams, q_count
         if len(self._rows) >= isa.MAX_TENSORS:
-            raise CompileError(f"graph {self._graph.name}: at most {isa.MAX_TENSORS} tensors fit in a program.")
+            raise CompileError(
+                f"graph {self._graph.name}: at most {isa.MAX_TENSORS} tensors fit in a program."
+            )
         self._rows.append(row)
         return len(self._rows) - 1
 
@@ -103,6 +113,8 @@ def _rows(command: Command) -> bytes:
         padded = np.zeros(isa.lanes(len(values)), "<" + kind)
         padded[: len(values)] = values
         if not np.isfinite(padded.astype(np.float64)).all():
-            raise CompileError(f"node {command.node} ({command.op}): {name} must be finite. Its scales are out of range.")
+            raise CompileError(
+                f"node {command.node} ({command.op}): {name} must be finite. Its scales are out of range."
+            )
         out += padded.tobytes()
     return out

@@ -29,7 +29,12 @@ def fuse(graph: Graph) -> list[Layer]:
         if node.op in CONV_LIKE:
             out = node.outputs[0]
             readers = consumers[out]
-            if len(readers) == 1 and readers[0].op == "Unary" and out not in graph.outputs and _per_tensor(graph.values[out]):
+            if (
+                len(readers) == 1
+                and readers[0].op == "Unary"
+                and out not in graph.outputs
+                and _per_tensor(graph.values[out])
+            ):
                 fused[out] = readers[0]
     taken = {id(u) for u in fused.values()}
     return [Layer(n, fused.get(n.outputs[0])) for n in graph.nodes if id(n) not in taken]

@@ -68,9 +68,16 @@ class _Machine:
         return np.frombuffer(self.program.constants, dtype, count, int(command["constants"]) + skip)
 
     def table(self, command: Any) -> Array | None:
-        counts = {isa.LUT_KINDS["LUT8"]: numerics.LUT8_ENTRIES, isa.LUT_KINDS["LUT16"]: numerics.LUT16_ENTRIES}
+        counts = {
+            isa.LUT_KINDS["LUT8"]: numerics.LUT8_ENTRIES,
+            isa.LUT_KINDS["LUT16"]: numerics.LUT16_ENTRIES,
+        }
         count = counts.get(int(command["lut_kind"]))
-        return None if count is None else np.frombuffer(self.program.luts, "<i2", count, int(command["lut"]))
+        return (
+            None
+            if count is None
+            else np.frombuffer(self.program.luts, "<i2", count, int(command["lut"]))
+        )
 
 
 def _bounds(out: Array) -> tuple[int, int]:
@@ -78,7 +85,9 @@ def _bounds(out: Array) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
-def _through_table(x: Array, table: Array, step: bool, rows: Mapping[str, Array], out: Array) -> None:
+def _through_table(
+    x: Array, table: Array, step: bool, rows: Mapping[str, Array], out: Array
+) -> None:
     t = numerics.lut8(x, table) if len(table) == numerics.LUT8_ENTRIES else numerics.lut16(x, table)
     if step:
         out[...] = numerics.requantize(t, rows["r"], rows["zp"], rows["lo"], rows["hi"])
@@ -102,7 +111,9 @@ def _slabs(command: Any, x: Array, out: Array, fill: Array | int) -> Any:
     strides = int(command["sh"]), int(command["sw"])
     dilations = int(command["dh"]), int(command["dw"])
     top, left = int(command["pt"]), int(command["pl"])
-    need = [(out.shape[1 + i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 for i in range(2)]
+    need = [
+        (out.shape[1 + i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 for i in range(2)
+    ]
     crop = x[:, max(-top, 0) :, max(-left, 0) :]
     top, left = max(top, 0), max(left, 0)
     crop = crop[:, : max(need[0] - top, 0), : max(need[1] - left, 0)]
@@ -111,7 +122,11 @@ def _slabs(command: Any, x: Array, out: Array, fill: Array | int) -> Any:
 
 
 def _conv(m: _Machine, command: Any) -> None:
-    x, out, groups = m.tensor(int(command["in0"])), m.tensor(int(command["out"])), int(command["groups"])
+    x, out, groups = (
+        m.tensor(int(command["in0"])),
+        m.tensor(int(command["out"])),
+        int(command["groups"]),
+    )
     kh, kw = int(command["kh"]), int(command["kw"])
     per, icg = out.shape[3] // groups, x.shape[3] // groups
     lanes, deep = isa.lanes(per), -(-icg // 4) * 4
@@ -132,7 +147,11 @@ def _conv(m: _Machine, command: Any) -> None:
 def _depthwise(m: _Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     c, kh, kw = x.shape[3], int(command["kh"]), int(command["kw"])
-    w = m.constant(command, "i1", kh * kw * isa.lanes(c)).reshape(kh, kw, -1)[..., :c].astype(np.int64)
+    w = (
+        m.constant(command, "i1", kh * kw * isa.lanes(c))
+        .reshape(kh, kw, -1)[..., :c]
+        .astype(np.int64)
+    )
     pads = m.constant(command, "i1", c, kh * kw * isa.lanes(c))
     rows = m.rows(command, "DWCONV", c)
     acc = rows["bias"] + sum(slab * w[ky, kx] for ky, kx, slab in _slabs(command, x, out, pads))
@@ -145,15 +164,21 @@ def _gemm(m: _Machine, command: Any) -> None:
         b = b.swapaxes(-1, -2)
     rows = m.rows(command, "GEMM", out.shape[-1])
     acc = (a.astype(np.float64) - int(command["za"])) @ (b.astype(np.float64) - int(command["zb"]))
-    out[...] = numerics.requantize(acc.astype(np.int64), rows["m"], rows["zp"], rows["lo"], rows["hi"])
+    out[...] = numerics.requantize(
+        acc.astype(np.int64), rows["m"], rows["zp"], rows["lo"], rows["hi"]
+    )
 
 
 def _mean(total: Array, count: Array, rows: Mapping[str, Array], x: Array, out: Array) -> None:
     m = rows["ratio"] / count.astype(np.float64)
     if x.dtype == np.int16:
-        out[...] = numerics.requantize64(total, m, rows["zp"], rows["lo"], rows["hi"]).reshape(out.shape)
+        out[...] = numerics.requantize64(total, m, rows["zp"], rows["lo"], rows["hi"]).reshape(
+            out.shape
+        )
     else:
-        out[...] = numerics.requantize(total, m.astype(np.float32), rows["zp"], rows["lo"], rows["hi"]).reshape(out.shape)
+        out[...] = numerics.requantize(
+            total, m.astype(np.float32), rows["zp"], rows["lo"], rows["hi"]
+        ).reshape(out.shape)
 
 
 def _pool(m: _Machine, command: Any) -> None:
@@ -168,7 +193,9 @@ def _pool(m: _Machine, command: Any) -> None:
     total = sum(slab for _, _, slab in _slabs(command, x.astype(np.int64) - rows["zx"], out, 0))
     count = np.full((1, 1, 1, 1), int(command["kh"]) * int(command["kw"]))
     if not command["flags"] & isa.FLAG_COUNT_PAD:
-        count = np.asarray(sum(s for _, _, s in _slabs(command, np.ones((1, *x.shape[1:3], 1), np.int64), out, 0)))
+        count = np.asarray(
+            sum(s for _, _, s in _slabs(command, np.ones((1, *x.shape[1:3], 1), np.int64), out, 0))
+        )
     _mean(np.asarray(total), count, rows, x, out)
 
 
@@ -187,7 +214,9 @@ def _elementwise(m: _Machine, command: Any) -> None:
     kind, tail = kinds[int(command["kind"])], (r["zp"], r["lo"], r["hi"])
     if kind in ("PRELU", "REQUANT"):
         v = (a.astype(np.int32) - r["za"]).astype(np.float32)
-        out[...] = numerics.rint_clamp(v * (np.where(v < 0, r["rb"], r["ra"]) if kind == "PRELU" else r["ra"]), *tail)
+        out[...] = numerics.rint_clamp(
+            v * (np.where(v < 0, r["rb"], r["ra"]) if kind == "PRELU" else r["ra"]), *tail
+        )
         return
     b = m.tensor(int(command["in1"]))
     if kind == "ADD":
@@ -207,7 +236,9 @@ def _lut(m: _Machine, command: Any) -> None:
 def _softmax(m: _Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     fine, coarse = np.frombuffer(m.program.luts, "<u4", 512, int(command["lut"])).reshape(2, 256)
-    out[...] = numerics.softmax(x, fine, coarse, float(command["inv_scale"]), int(command["zp"]), *_bounds(out))
+    out[...] = numerics.softmax(
+        x, fine, coarse, float(command["inv_scale"]), int(command["zp"]), *_bounds(out)
+    )
 
 
 def _resize(m: _Machine, command: Any) -> None:
@@ -225,7 +256,7 @@ def _resize(m: _Machine, command: Any) -> None:
 def _layout(m: _Machine, command: Any) -> None:
     table = m.constant(command, "<i4", 20)
     dims, source, target = (table[i * 6 : i * 6 + 6].astype(np.int64) for i in range(3))
-    grids = np.indices(dims)
+    grids = np.indices(tuple(int(d) for d in dims))
     where_x = np.tensordot(source, grids, 1) + int(table[18])
     where_y = np.tensordot(target, grids, 1) + int(table[19])
     _flat(m, int(command["out"]))[where_y] = _flat(m, int(command["in0"]))[where_x]
@@ -245,7 +276,11 @@ def _fill(m: _Machine, command: Any) -> None:
 
 
 def _gather(m: _Machine, command: Any) -> None:
-    x, out, axis = m.tensor(int(command["in0"])), m.tensor(int(command["out"])), int(command["axis"])
+    x, out, axis = (
+        m.tensor(int(command["in0"])),
+        m.tensor(int(command["out"])),
+        int(command["axis"]),
+    )
     out[...] = np.take(x, m.constant(command, "<i4", out.shape[axis]), axis=axis)
 
 

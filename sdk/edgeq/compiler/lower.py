@@ -46,7 +46,9 @@ def lower(graph: Graph, layers: list[Layer], views: Views) -> list[Command]:
     for layer in layers:
         rule = _RULES.get(layer.node.op)
         if rule is None:
-            raise CompileError(f"node {layer.node.name} ({layer.node.op}): target cpu has no command for it.")
+            raise CompileError(
+                f"node {layer.node.name} ({layer.node.op}): target cpu has no command for it."
+            )
         out.extend(rule(_Context(graph, views, layer)))
     return out
 
@@ -81,12 +83,22 @@ class _Context:
 
 def _conv(c: _Context) -> Iterator[Command]:
     w = np.asarray(c.value(1).data)  # (oc, kh, kw, ic/group)
-    yield _window_command(c, "CONV", c.view(0), c.out_view, w, c.node.attrs["group"], _window(c.node.attrs, w.shape[1:3]))
+    yield _window_command(
+        c,
+        "CONV",
+        c.view(0),
+        c.out_view,
+        w,
+        c.node.attrs["group"],
+        _window(c.node.attrs, w.shape[1:3]),
+    )
 
 
 def _depthwise(c: _Context) -> Iterator[Command]:
     w = np.asarray(c.value(1).data)  # (kh, kw, c)
-    yield _window_command(c, "DWCONV", c.view(0), c.out_view, w, 0, _window(c.node.attrs, w.shape[:2]))
+    yield _window_command(
+        c, "DWCONV", c.view(0), c.out_view, w, 0, _window(c.node.attrs, w.shape[:2])
+    )
 
 
 def _fully_connected(c: _Context) -> Iterator[Command]:
@@ -98,7 +110,9 @@ def _fully_connected(c: _Context) -> Iterator[Command]:
 def _as_rows(c: _Context, view: View) -> View:
     rows = view.reshape((1, 1, int(np.prod(view.dims[:-1], dtype=np.int64)), view.dims[-1]))
     if rows is None:
-        raise CompileError(f"node {c.node.name} ({c.node.op}): its rows must be evenly spaced in memory, got strides {view.strides}.")
+        raise CompileError(
+            f"node {c.node.name} ({c.node.op}): its rows must be evenly spaced in memory, got strides {view.strides}."
+        )
     return rows
 
 
@@ -111,10 +125,28 @@ def _conv_transpose(c: _Context) -> Iterator[Command]:
         ys, dy, pt = _phase(w.shape[1], a["strides"][0], a["dilations"][0], py + a["pads"][0])
         for px in range(min(a["strides"][1], ow)):
             xs, dx, pl = _phase(w.shape[2], a["strides"][1], a["dilations"][1], px + a["pads"][1])
-            part = w[:, ys][:, :, xs] if ys and xs else np.zeros((w.shape[0], 1, 1, w.shape[3]), w.dtype)
-            dims = (out.dims[0], -(-(oh - py) // a["strides"][0]), -(-(ow - px) // a["strides"][1]), out.dims[3])
+            part = (
+                w[:, ys][:, :, xs]
+                if ys and xs
+                else np.zeros((w.shape[0], 1, 1, w.shape[3]), w.dtype)
+            )
+            dims = (
+                out.dims[0],
+                -(-(oh - py) // a["strides"][0]),
+                -(-(ow - px) // a["strides"][1]),
+                out.dims[3],
+            )
             phase = out.slice((0, py, px, 0), (1, *a["strides"], 1), dims)
-            window = {"kh": part.shape[1], "kw": part.shape[2], "sh": 1, "sw": 1, "dh": dy, "dw": dx, "pt": pt, "pl": pl}
+            window = {
+                "kh": part.shape[1],
+                "kw": part.shape[2],
+                "sh": 1,
+                "sw": 1,
+                "dh": dy,
+                "dw": dx,
+                "pt": pt,
+                "pl": pl,
+            }
             yield _window_command(c, "CONV", c.view(0), phase, part, a["group"], window)
 
 
@@ -123,7 +155,11 @@ def _phase(k: int, stride: int, dilation: int, start: int) -> tuple[list[int], i
     taps = [t for t in range(k) if (start - t * dilation) % stride == 0][::-1]
     if not taps:
         return [], 1, 0
-    return taps, max(dilation // gcd(dilation, stride), 1), -((start - taps[0] * dilation) // stride)
+    return (
+        taps,
+        max(dilation // gcd(dilation, stride), 1),
+        -((start - taps[0] * dilation) // stride),
+    )
 
 
 def _window_command(
@@ -146,21 +182,42 @@ def _window_command(
     if not depthwise:
         rows = {k: _group_lanes(v, groups) for k, v in rows.items()}
     fields |= dict(window) | ({} if depthwise else {"groups": groups})
-    macs = int(np.prod(out.dims)) * (w.shape[0] * w.shape[1] if depthwise else int(np.prod(w.shape[1:])))
+    macs = int(np.prod(out.dims)) * (
+        w.shape[0] * w.shape[1] if depthwise else int(np.prod(w.shape[1:]))
+    )
     return c.command(
-        opcode, (x,), out, fields=fields, rows=rows, constants=packed, lut=lut, lut_kind=lut_kind, flags=flags, macs=macs
+        opcode,
+        (x,),
+        out,
+        fields=fields,
+        rows=rows,
+        constants=packed,
+        lut=lut,
+        lut_kind=lut_kind,
+        flags=flags,
+        macs=macs,
     )
 
 
-def _epilogue(c: _Context, n: int, *over: Array) -> tuple[dict[str, Any], dict[str, Array], bytes, int, int]:
+def _epilogue(
+    c: _Context, n: int, *over: Array
+) -> tuple[dict[str, Any], dict[str, Array], bytes, int, int]:
     """Fields, rows, table, table kind and flags of a convolution's output stage."""
     unary, q = c.layer.unary, q_of(c.out)
     if unary is None:
         lo, hi = clamp_bounds(q, c.node.attrs.get("clip"))
-        rows = {"m": multiplier(*over, under=(q.scale,)), "zp": q.zero_point, "lo": lo, "hi": hi, "r": np.float32(0)}
+        rows: dict[str, Any] = {
+            "m": multiplier(*over, under=(q.scale,)),
+            "zp": q.zero_point,
+            "lo": lo,
+            "hi": hi,
+            "r": np.float32(0),
+        }
         return {"pre_zero": 0}, _broadcast(rows, n), b"", isa.LUT_KINDS["NONE"], 0
     if "clip" in c.node.attrs:
-        raise CompileError(f"node {c.node.name} ({c.node.op}): a clip and a table cannot both be fused behind it.")
+        raise CompileError(
+            f"node {c.node.name} ({c.node.op}): a clip and a table cannot both be fused behind it."
+        )
     pre = q_of(c.graph.values[c.node.outputs[0]])
     table, step = unary_table(unary, pre, q)
     rows = {"m": multiplier(*over, under=(pre.scale,)), "zp": q.zero_point, "lo": q.lo, "hi": q.hi}
@@ -189,7 +246,9 @@ def _prove_accumulator(node: Node, w: Array, folded: Array, *, depthwise: bool) 
     """sum |w| * 128 + |bias| < 2**31 for every channel, so int32 never wraps."""
     worst = np.abs(w).sum(axis=(0, 1) if depthwise else (1, 2, 3)) * 128 + np.abs(folded)
     if int(worst.max()) >= 2**31:
-        raise CompileError(f"node {node.name} ({node.op}): accumulators must fit int32, got up to {int(worst.max())}. Check its bias.")
+        raise CompileError(
+            f"node {node.name} ({node.op}): accumulators must fit int32, got up to {int(worst.max())}. Check its bias."
+        )
 
 
 _WINDOW_1X1 = {"kh": 1, "kw": 1, "sh": 1, "sw": 1, "dh": 1, "dw": 1, "pt": 0, "pl": 0}
@@ -198,17 +257,36 @@ _WINDOW_1X1 = {"kh": 1, "kw": 1, "sh": 1, "sw": 1, "dh": 1, "dw": 1, "pt": 0, "p
 def _window(attrs: Mapping[str, Any], kernel: Shape) -> dict[str, int]:
     (sh, sw), (top, left, _, _) = attrs["strides"], attrs["pads"]
     dh, dw = attrs.get("dilations", (1, 1))
-    return {"kh": kernel[0], "kw": kernel[1], "sh": sh, "sw": sw, "dh": dh, "dw": dw, "pt": top, "pl": left}
+    return {
+        "kh": kernel[0],
+        "kw": kernel[1],
+        "sh": sh,
+        "sw": sw,
+        "dh": dh,
+        "dw": dw,
+        "pt": top,
+        "pl": left,
+    }
 
 
 def _matmul(c: _Context) -> Iterator[Command]:
     qa, qb, q = q_of(c.value(0)), q_of(c.value(1)), q_of(c.out)
     lo, hi = clamp_bounds(q, c.node.attrs.get("clip"))
-    rows = {"m": multiplier(qa.scale, qb.scale, under=(q.scale,)), "zp": q.zero_point, "lo": lo, "hi": hi}
+    rows = {
+        "m": multiplier(qa.scale, qb.scale, under=(q.scale,)),
+        "zp": q.zero_point,
+        "lo": lo,
+        "hi": hi,
+    }
     fields = {"za": int(qa.zero_point), "zb": int(qb.zero_point)}
     macs = int(np.prod(c.out.shape)) * c.value(0).shape[-1]
     yield c.command(
-        "GEMM", (c.view(0), c.view(1)), c.out_view, fields=fields, rows=_broadcast(rows, c.out.shape[-1]), macs=macs
+        "GEMM",
+        (c.view(0), c.view(1)),
+        c.out_view,
+        fields=fields,
+        rows=_broadcast(rows, c.out.shape[-1]),
+        macs=macs,
     )
 
 
@@ -217,18 +295,34 @@ def _elementwise(kind: str) -> Callable[[_Context], Iterator[Command]]:
         n = c.out.shape[-1] if c.out.shape else 1
         qa, q = q_of(c.value(0)), q_of(c.out)
         lo, hi = clamp_bounds(q, c.node.attrs.get("clip"))
-        rows: dict[str, Any] = {"za": qa.zero_point, "zb": 0, "rb": np.float32(0), "zp": q.zero_point, "lo": lo, "hi": hi}
+        rows: dict[str, Any] = {
+            "za": qa.zero_point,
+            "zb": 0,
+            "rb": np.float32(0),
+            "zp": q.zero_point,
+            "lo": lo,
+            "hi": hi,
+        }
         ins: tuple[View, ...] = (c.view(0),)
         if kind == "PRELU":
             slope = np.asarray(c.value(1).data)
-            rows |= {"ra": multiplier(qa.scale, under=(q.scale,)), "rb": multiplier(qa.scale, slope, under=(q.scale,))}
+            rows |= {
+                "ra": multiplier(qa.scale, under=(q.scale,)),
+                "rb": multiplier(qa.scale, slope, under=(q.scale,)),
+            }
         elif kind == "REQUANT":
             rows |= {"ra": multiplier(qa.scale, under=(q.scale,))}
         else:
             qb = q_of(c.value(1))
             ins = (c.view(0), c.view(1))
             rows |= {"zb": qb.zero_point} | _ratios(c.node.op, qa, qb, q)
-        yield c.command("ELEMENTWISE", ins, c.out_view, fields={"kind": isa.ELEMENTWISE_KINDS[kind]}, rows=_broadcast(rows, n))
+        yield c.command(
+            "ELEMENTWISE",
+            ins,
+            c.out_view,
+            fields={"kind": isa.ELEMENTWISE_KINDS[kind]},
+            rows=_broadcast(rows, n),
+        )
 
     return rule
 
@@ -245,11 +339,23 @@ def _ratios(op: str, qa: QParams, qb: QParams, q: QParams) -> dict[str, Array]:
 def _unary(c: _Context) -> Iterator[Command]:
     q = q_of(c.out)
     table, step = unary_table(c.node, q_of(c.value(0)), q)
-    rows = {"zp": q.zero_point, "lo": q.lo, "hi": q.hi, "r": np.float32(0) if step is None else step}
+    rows = {
+        "zp": q.zero_point,
+        "lo": q.lo,
+        "hi": q.hi,
+        "r": np.float32(0) if step is None else step,
+    }
     lut, kind, flags = _table(table, step)
     n = c.out.shape[-1] if c.out.shape else 1
     yield c.command(
-        "LUT", (c.view(0),), c.out_view, fields={"pre_zero": 0}, rows=_broadcast(rows, n), lut=lut, lut_kind=kind, flags=flags
+        "LUT",
+        (c.view(0),),
+        c.out_view,
+        fields={"pre_zero": 0},
+        rows=_broadcast(rows, n),
+        lut=lut,
+        lut_kind=kind,
+        flags=flags,
     )
 
 
@@ -269,32 +375,51 @@ def _reduce_mean(c: _Context) -> Iterator[Command]:
     axes = c.node.attrs["axes"]
     n = 1 if len(c.value(0).shape) - 1 in axes else c.value(0).shape[-1]
     yield c.command(
-        "REDUCE", (c.view(0),), c.out_view, fields={"axes": sum(1 << a for a in axes)}, rows=_mean_rows(c, n)
+        "REDUCE",
+        (c.view(0),),
+        c.out_view,
+        fields={"axes": sum(1 << a for a in axes)},
+        rows=_mean_rows(c, n),
     )
 
 
 def _mean_rows(c: _Context, n: int) -> dict[str, Array]:
     qx, q = q_of(c.value(0)), q_of(c.out)
     ratio = qx.scale.astype(np.float64) / q.scale.astype(np.float64)
-    return _broadcast({"ratio": ratio, "zx": qx.zero_point, "zp": q.zero_point, "lo": q.lo, "hi": q.hi}, n)
+    return _broadcast(
+        {"ratio": ratio, "zx": qx.zero_point, "zp": q.zero_point, "lo": q.lo, "hi": q.hi}, n
+    )
 
 
 def _softmax(c: _Context) -> Iterator[Command]:
     qx, q = q_of(c.value(0)), q_of(c.out)
     fine, coarse = exp_tables(float(qx.scale), wide=qx.dtype == "int16")
     fields = {"zp": int(q.zero_point), "inv_scale": 1.0 / np.float64(q.scale)}
-    yield c.command("SOFTMAX", (c.view(0),), c.out_view, fields=fields, lut=np.concatenate([fine, coarse]).astype("<u4").tobytes())
+    yield c.command(
+        "SOFTMAX",
+        (c.view(0),),
+        c.out_view,
+        fields=fields,
+        lut=np.concatenate([fine, coarse]).astype("<u4").tobytes(),
+    )
 
 
 def _resize(c: _Context) -> Iterator[Command]:
     a, shape = c.node.attrs, c.value(0).shape
+    tables: tuple[Array, ...]
     if a["mode"] == "nearest":
         tables = nearest_tables(a, shape)
     else:
         rows, columns = linear_tables(a, shape)
         tables = (*rows, *columns)
     fields = {"kind": isa.RESIZE_KINDS[a["mode"].upper()]}
-    yield c.command("RESIZE", (c.view(0),), c.out_view, fields=fields, constants=np.concatenate(tables).astype("<i4").tobytes())
+    yield c.command(
+        "RESIZE",
+        (c.view(0),),
+        c.out_view,
+        fields=fields,
+        constants=np.concatenate(tables).astype("<i4").tobytes(),
+    )
 
 
 def _alias_or_copy(c: _Context) -> Iterator[Command]:
@@ -313,14 +438,20 @@ def _alias_or_copy(c: _Context) -> Iterator[Command]:
     elif target is not None:
         yield _copy(c, source_view, target, source_view)
     else:
-        raise CompileError(f"node {c.node.name} (Reshape): {source_view.dims} to {out.dims} needs two copies. Please report it.")
+        raise CompileError(
+            f"node {c.node.name} (Reshape): {source_view.dims} to {out.dims} needs two copies. Please report it."
+        )
 
 
 def _concat(c: _Context) -> Iterator[Command]:
     start, axis, out = 0, c.node.attrs["axis"], c.out_view
     for i in range(len(c.node.inputs)):
         view = c.view(i)
-        part = out.slice(tuple(start if k == axis else 0 for k in range(len(out.dims))), (1,) * len(out.dims), view.dims)
+        part = out.slice(
+            tuple(start if k == axis else 0 for k in range(len(out.dims))),
+            (1,) * len(out.dims),
+            view.dims,
+        )
         if not view.same(part):
             yield _copy(c, view, part, view)
         start += view.dims[axis]
@@ -328,7 +459,9 @@ def _concat(c: _Context) -> Iterator[Command]:
 
 def _transpose(c: _Context) -> Iterator[Command]:
     view, perm = c.view(0), c.node.attrs["perm"]
-    turned = View(view.root, view.dtype, view.offset, c.out.shape, tuple(view.strides[p] for p in perm))
+    turned = View(
+        view.root, view.dtype, view.offset, c.out.shape, tuple(view.strides[p] for p in perm)
+    )
     yield _copy(c, view, c.out_view, turned)
 
 
@@ -354,9 +487,20 @@ def _gather(c: _Context) -> Iterator[Command]:
 def _copy(c: _Context, x: View, out: View, source: View) -> Command:
     """LAYOUT: out[...] = source[...]; `source` is addressed from the start of view `x`."""
     if len(source.dims) > isa.MAX_DIMS:
-        raise CompileError(f"node {c.node.name} ({c.node.op}): at most {isa.MAX_DIMS} axes, got {len(source.dims)}.")
+        raise CompileError(
+            f"node {c.node.name} ({c.node.op}): at most {isa.MAX_DIMS} axes, got {len(source.dims)}."
+        )
     fill = isa.MAX_DIMS - len(source.dims)
-    table = [*(1,) * fill, *source.dims, *(0,) * fill, *source.strides, *(0,) * fill, *out.strides, source.offset - x.offset, 0]
+    table = [
+        *(1,) * fill,
+        *source.dims,
+        *(0,) * fill,
+        *source.strides,
+        *(0,) * fill,
+        *out.strides,
+        source.offset - x.offset,
+        0,
+    ]
     return c.command("LAYOUT", (x,), out, constants=np.asarray(table, "<i4").tobytes())
 
 

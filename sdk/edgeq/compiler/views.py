@@ -31,8 +31,15 @@ class View:
 
     def same(self, other: View) -> bool:
         """True when both address the same elements (strides of axes of length 1 do not matter)."""
-        mine, theirs = ([s for d, s in zip(v.dims, v.strides, strict=True) if d != 1] for v in (self, other))
-        return (self.root, self.offset, self.dims, mine) == (other.root, other.offset, other.dims, theirs)
+        mine, theirs = (
+            [s for d, s in zip(v.dims, v.strides, strict=True) if d != 1] for v in (self, other)
+        )
+        return (self.root, self.offset, self.dims, mine) == (
+            other.root,
+            other.offset,
+            other.dims,
+            theirs,
+        )
 
     def reshape(self, dims: Shape) -> View | None:
         """The same elements under other dims, or None when that would need a copy."""
@@ -42,7 +49,13 @@ class View:
     def slice(self, starts: Shape, steps: Shape, dims: Shape) -> View:
         """Every steps[i]-th element of axis i from starts[i]."""
         offset = self.offset + sum(a * s for a, s in zip(starts, self.strides, strict=True))
-        return View(self.root, self.dtype, offset, dims, tuple(p * s for p, s in zip(steps, self.strides, strict=True)))
+        return View(
+            self.root,
+            self.dtype,
+            offset,
+            dims,
+            tuple(p * s for p, s in zip(steps, self.strides, strict=True)),
+        )
 
 
 def contiguous(dims: Shape) -> Shape:
@@ -67,7 +80,7 @@ def reshape_strides(dims: Shape, strides: Shape, new: Shape) -> Shape | None:
             continue
         if i >= len(old):
             return None
-        have, want, i0, j0 = old[i][0], new[j], i, j
+        have, want, j0 = old[i][0], new[j], j
         while have != want:
             if have < want:
                 i += 1
@@ -133,7 +146,9 @@ class Views:
 
     def _decide(self, value: Value) -> View:
         if value.is_constant:
-            return View(CONSTANT + value.name, _dtype(value), 0, value.shape, contiguous(value.shape))
+            return View(
+                CONSTANT + value.name, _dtype(value), 0, value.shape, contiguous(value.shape)
+            )
         home = self._homes.get(value.name)
         if home is not None:
             parent = self.of(home.parent)
@@ -163,7 +178,7 @@ class Views:
         dims = value.shape
         if wide_pixels and len(dims) == 4 and dims[3] == 3:
             # four bytes a pixel: the first convolution may then read whole words
-            strides = tuple(s // 3 * 4 for s in contiguous(dims)[:3]) + (1,)
+            strides = (*(s // 3 * 4 for s in contiguous(dims)[:3]), 1)
             elements = int(np.prod(dims[:3])) * 4
         else:
             strides, elements = contiguous(dims), int(np.prod(dims))
@@ -181,7 +196,11 @@ class Views:
                     if node.inputs.count(name) == 1 and self._movable(name, homes, out):
                         homes[name] = _Home(out.name, node.attrs["axis"], start)
                     start += self.graph.values[name].shape[node.attrs["axis"]]
-            elif node.op == "Reshape" and out.name in homes and self._movable(node.inputs[0], homes, out):
+            elif (
+                node.op == "Reshape"
+                and out.name in homes
+                and self._movable(node.inputs[0], homes, out)
+            ):
                 homes[node.inputs[0]] = _Home(out.name, None, 0)
         return homes
 

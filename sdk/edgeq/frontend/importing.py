@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 
 from edgeq.errors import ModelError
 from edgeq.graph.ir import Array, Shape
@@ -66,7 +67,7 @@ class Call:
 
     @property
     def op(self) -> str:
-        return self.proto.op_type
+        return str(self.proto.op_type)
 
     @property
     def opset(self) -> int:
@@ -74,7 +75,7 @@ class Call:
 
     @property
     def out(self) -> str:
-        return self.proto.output[0]
+        return str(self.proto.output[0])
 
     def has(self, i: int) -> bool:
         return i < len(self.proto.input) and bool(self.proto.input[i])
@@ -129,14 +130,21 @@ class Call:
         return int(value) % rank
 
     def emit(
-        self, op: str, inputs: Sequence[str], attrs: Mapping[str, Any] | None = None, *, last: bool = False
+        self,
+        op: str,
+        inputs: Sequence[str],
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        last: bool = False,
     ) -> str:
         """Append a graph node; with `last` its value carries the ONNX output's name."""
         b = self.scope.builder
         name = self.out if last else b.fresh(f"{self.out}.{self.parts}")
         self.parts += not last
         label = self.proto.name or self.out
-        return b.emit(op, inputs, attrs, out=name, name=label if last else f"{label}.{self.parts - 1}")
+        return b.emit(
+            op, inputs, attrs, out=name, name=label if last else f"{label}.{self.parts - 1}"
+        )
 
     def layer(
         self, op: str, inputs: Sequence[str], attrs: Mapping[str, Any], *, last: bool = True
@@ -148,7 +156,7 @@ class Call:
         b.emit(op, [x, *inputs[1:]], attrs, out=y, name=self.proto.name or self.out)
         return self.emit("Transpose", [y], {"perm": TO_NCHW}, last=last)
 
-    def const_value(self, base: str, data: Array) -> str:
+    def const_value(self, base: str, data: ArrayLike) -> str:
         return self.scope.builder.const(base, data)
 
     def reshape(self, x: str, shape: Sequence[int], *, last: bool = False) -> str:
@@ -157,7 +165,12 @@ class Call:
 
 def as_float(name: str, data: Array) -> Array:
     """Return float32 data; NaN and infinities are refused. Raises ModelError."""
-    out: Array = np.asarray(data).astype(np.float32)
+    if data.dtype.kind in "OSUc":
+        raise ModelError(
+            f"constant {name}: it must hold real numbers, got {data.dtype}. Export it again."
+        )
+    with np.errstate(all="ignore"):
+        out: Array = np.asarray(data).astype(np.float32)
     if not np.isfinite(out).all():
         count = int(out.size - np.isfinite(out).sum())
         raise ModelError(

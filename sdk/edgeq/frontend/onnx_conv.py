@@ -124,13 +124,16 @@ def global_max_pool(c: Call) -> str:
 @onnx_op("BatchNormalization")
 def batch_normalization(c: Call) -> str:
     """y = x * k + d per channel; the passes fold both into the convolution before."""
-    if c.attrs.get("training_mode", 0) or (c.opset < 14 and len([o for o in c.proto.output if o]) > 1):
+    if c.attrs.get("training_mode", 0) or (
+        c.opset < 14 and len([o for o in c.proto.output if o]) > 1
+    ):
         raise Unsupported("training mode is not inference. Export the model in eval mode")
     scale, shift, mean, var = (
         c.weights(i, what).astype(np.float64)
         for i, what in ((1, "the scale"), (2, "the shift"), (3, "the mean"), (4, "the variance"))
     )
-    k = scale / np.sqrt(var + float(c.attrs.get("epsilon", 1e-5)))
+    with np.errstate(all="ignore"):  # the reader refuses what is not finite
+        k = scale / np.sqrt(var + float(c.attrs.get("epsilon", 1e-5)))
     side = (-1, *[1] * (len(c.shape()) - 2))
     factor = c.const_value(c.proto.input[1], k.reshape(side))
     offset = c.const_value(c.proto.input[2], (shift - mean * k).reshape(side))
@@ -219,12 +222,19 @@ def _four(given: Sequence[int], flat: bool) -> Quad:
     if flat and len(p) == 2:
         p = [0, p[0], 0, p[1]]
     if len(p) != 4 or min(p) < 0:
-        raise Unsupported(f"pads must be two non-negative numbers per spatial axis, got {list(given)}")
+        raise Unsupported(
+            f"pads must be two non-negative numbers per spatial axis, got {list(given)}"
+        )
     return p[0], p[1], p[2], p[3]
 
 
 def _pads(
-    c: Call, shape: Shape, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], flat: bool
+    c: Call,
+    shape: Shape,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    flat: bool,
 ) -> Quad:
     """Pads as (top, left, bottom, right); SAME pads so that the output is ceil(size / stride)."""
     auto = str(c.attrs.get("auto_pad", "NOTSET"))
@@ -237,7 +247,9 @@ def _pads(
     before, after = [0, 0], [0, 0]
     for i in range(2):
         size = shape[2 + i]
-        total = (-(-size // strides[i]) - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - size
+        total = (
+            (-(-size // strides[i]) - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - size
+        )
         small, large = max(total, 0) // 2, max(total, 0) - max(total, 0) // 2
         before[i], after[i] = (small, large) if auto == "SAME_UPPER" else (large, small)
     return before[0], before[1], after[0], after[1]
@@ -255,7 +267,9 @@ def _transposed_pads(
     auto = str(c.attrs.get("auto_pad", "NOTSET"))
     wanted = [int(v) for v in c.attrs.get("output_shape", ())]
     if not wanted and auto in ("NOTSET", "", "VALID"):
-        return _four(c.attrs.get("pads", [0] * (2 if flat else 4)) if auto != "VALID" else [0] * 4, flat)
+        return _four(
+            c.attrs.get("pads", [0] * (2 if flat else 4)) if auto != "VALID" else [0] * 4, flat
+        )
     if not wanted:
         wanted = [shape[2 + i] * strides[i] for i in range(2)]
     wanted = [1, *wanted] if len(wanted) == 1 else wanted[-2:]
@@ -271,7 +285,11 @@ def _transposed_pads(
 
 
 def _ceil_padding(
-    hw: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Quad, dilations: Sequence[int]
+    hw: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Quad,
+    dilations: Sequence[int],
 ) -> tuple[int, int]:
     """Rows and columns to add so that the rounded-up window fits; a window starting outside is dropped."""
     extra = [0, 0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import numpy_helper
 
 from edgeq.errors import ModelError
@@ -18,7 +20,9 @@ MAX_ELEMENTS = 2**31
 MAX_BYTES = 2**31 - 1  # what protobuf can hold
 
 
-def load_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+def load_model(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+) -> tuple[onnx.ModelProto, str]:
     """Return the parsed model with its external data, and what to call it. Raises ModelError."""
     if isinstance(source, onnx.ModelProto):
         where, model, folder = source.graph.name or "model", source, None
@@ -29,13 +33,17 @@ def load_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tupl
         where, folder = path.name, path.parent
         model = _parse(where, _read(path))
     if not model.HasField("graph") or not model.graph.output:
-        raise ModelError(f"{where}: an ONNX file must hold a graph with outputs, got none. Is it ONNX?")
+        raise ModelError(
+            f"{where}: an ONNX file must hold a graph with outputs, got none. Is it ONNX?"
+        )
     _external(where, model, folder)
     if model.functions:
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as e:
-            raise ModelError(f"{where}: its functions cannot be inlined: {_line(e)}. Export without.") from None
+            raise ModelError(
+                f"{where}: its functions cannot be inlined: {_line(e)}. Export without."
+            ) from None
     return model, where
 
 
@@ -43,7 +51,9 @@ def opset_of(where: str, model: onnx.ModelProto) -> int:
     """Return the version of the default operator set. Raises ModelError outside 9..newest."""
     found = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(found) != 1:
-        raise ModelError(f"{where}: one opset of ONNX must be imported, got {len(found)}. Re-export it.")
+        raise ModelError(
+            f"{where}: one opset of ONNX must be imported, got {len(found)}. Re-export it."
+        )
     if not OPSETS[0] <= found[0] <= OPSETS[1]:
         raise ModelError(
             f"{where}: opset must be {OPSETS[0]}..{OPSETS[1]}, got {found[0]}. "
@@ -57,35 +67,48 @@ def initializers(where: str, model: onnx.ModelProto) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for t in model.graph.initializer:
         if t.name in found:
-            raise ModelError(f"{where}: initializer {t.name}: names must differ, this one comes twice. Re-export.")
+            raise ModelError(
+                f"{where}: initializer {t.name}: names must differ, this one comes twice. Re-export."
+            )
         found[t.name] = tensor_array(f"{where}: initializer {t.name}", t)
     for s in model.graph.sparse_initializer:
-        raise ModelError(f"{where}: initializer {s.values.name}: it must be dense, got sparse. Re-export it.")
+        raise ModelError(
+            f"{where}: initializer {s.values.name}: it must be dense, got sparse. Re-export it."
+        )
     return found
 
 
 def tensor_array(where: str, t: onnx.TensorProto) -> Array:
     """Return a TensorProto's array; its data must fill its shape. Raises ModelError."""
     if min(t.dims, default=0) < 0 or math.prod(t.dims) > MAX_ELEMENTS:
-        raise ModelError(f"{where}: the shape must be 0..2^31 elements, got {list(t.dims)}. The file is damaged.")
+        raise ModelError(
+            f"{where}: the shape must be 0..2^31 elements, got {list(t.dims)}. The file is damaged."
+        )
     try:
         return np.asarray(numpy_helper.to_array(t))
     except Exception as e:
-        raise ModelError(f"{where}: the data must fill shape {list(t.dims)}: {_line(e)}. The file is damaged.") from None
+        raise ModelError(
+            f"{where}: the data must fill shape {list(t.dims)}: {_line(e)}. The file is damaged."
+        ) from None
 
 
 def check_names(where: str, model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the nodes in topological order; each name defined once, none missing. Raises ModelError."""
     g = model.graph
+    _texts(where, g)
     known = {i.name for i in g.input} | {t.name for t in g.initializer} | {""}
     makers: dict[str, str] = {}
     for k, n in enumerate(g.node):
         label = n.name or f"number {k}"
         if not any(n.output):
-            raise ModelError(f"{where}: node {label} ({n.op_type}): an output is needed, got none. Re-export it.")
+            raise ModelError(
+                f"{where}: node {label} ({n.op_type}): an output is needed, got none. Re-export it."
+            )
         for o in n.output:
             if o and (o in makers or o in known):
-                raise ModelError(f"{where}: value {o}: one node must make it, two do. The file is damaged.")
+                raise ModelError(
+                    f"{where}: value {o}: one node must make it, two do. The file is damaged."
+                )
             if o:
                 makers[o] = label
     for n in g.node:
@@ -96,9 +119,26 @@ def check_names(where: str, model: onnx.ModelProto) -> list[onnx.NodeProto]:
                     "The file is damaged."
                 )
     for out in g.output:
-        if out.name not in known and out.name not in makers:
-            raise ModelError(f"{where}: output {out.name}: a node must make it, none does. The file is damaged.")
+        if not out.name or (out.name not in known and out.name not in makers):
+            raise ModelError(
+                f"{where}: output {out.name}: a node must make it, none does. The file is damaged."
+            )
     return _ordered(where, list(g.node), known)
+
+
+def _texts(where: str, g: onnx.GraphProto) -> None:
+    """Every name must be text; protobuf hands out bytes that are no UTF-8 as they are."""
+    names = [
+        g.name,
+        *(i.name for i in g.input),
+        *(o.name for o in g.output),
+        *(t.name for t in g.initializer),
+    ]
+    for n in g.node:
+        names += [n.name, n.op_type, n.domain, *n.input, *n.output, *(a.name for a in n.attribute)]
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(f"{where}: name {name!r}: it must be UTF-8 text. The file is damaged.")
 
 
 def _ordered(where: str, nodes: list[onnx.NodeProto], known: set[str]) -> list[onnx.NodeProto]:
@@ -114,8 +154,6 @@ def _ordered(where: str, nodes: list[onnx.NodeProto], known: set[str]) -> list[o
             waiting.setdefault(i, []).append(k)
         if not needs:
             ready.append(k)
-    import heapq
-
     heapq.heapify(ready)
     while ready:
         k = heapq.heappop(ready)
@@ -140,15 +178,21 @@ def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise ModelError(f"{path.name}: a file must be under 2 GB, got {size} bytes. Use external data.")
+            raise ModelError(
+                f"{path.name}: a file must be under 2 GB, got {size} bytes. Use external data."
+            )
         return path.read_bytes()
     except OSError as e:
-        raise ModelError(f"{path}: the file must be readable: {e.strerror}. Check the path.") from None
+        raise ModelError(
+            f"{path}: the file must be readable: {e.strerror}. Check the path."
+        ) from None
 
 
 def _parse(where: str, data: bytes) -> onnx.ModelProto:
     if not data:
-        raise ModelError(f"{where}: an ONNX file must not be empty, got 0 bytes. Download it again.")
+        raise ModelError(
+            f"{where}: an ONNX file must not be empty, got 0 bytes. Download it again."
+        )
     try:
         return onnx.load_model_from_string(data)
     except Exception:
@@ -159,7 +203,9 @@ def _parse(where: str, data: bytes) -> onnx.ModelProto:
 
 
 def _external(where: str, model: onnx.ModelProto, folder: Path | None) -> None:
-    outside = [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [
+        t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL
+    ]
     if not outside:
         return
     if folder is None:

@@ -16,7 +16,14 @@ from edgeq.frontend.onnx_file import _line, tensor_array
 from edgeq.graph.ir import Array
 
 MAX_FOLDED = 2**27  # elements; larger than any weight we can place
-RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+RANDOM = (
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+)
 
 
 def attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:
@@ -26,7 +33,9 @@ def attributes(where: str, node: onnx.NodeProto) -> dict[str, Any]:
         try:
             value = onnx.helper.get_attribute_value(a)
         except Exception as e:
-            raise ModelError(f"{where}: attribute {a.name}: {_line(e)}. The file is damaged.") from None
+            raise ModelError(
+                f"{where}: attribute {a.name}: {_line(e)}. The file is damaged."
+            ) from None
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         elif isinstance(value, onnx.TensorProto):
@@ -50,7 +59,9 @@ def fold(where: str, node: onnx.NodeProto, opset: int, ins: Sequence[Array | Non
     """Run one node on constants with the ONNX reference. Raises ModelError when it is huge or fails."""
     size = _result_size(node.op_type, ins)
     if size > MAX_FOLDED:
-        raise ModelError(f"{where}: a constant must have at most 2^27 elements, got {size}. Re-export the model.")
+        raise ModelError(
+            f"{where}: a constant must have at most 2^27 elements, got {size}. Re-export the model."
+        )
     feeds = {n: x for n, x in zip(node.input, ins, strict=True) if n and x is not None}
     graph = onnx.helper.make_graph(
         [node],
@@ -64,7 +75,9 @@ def fold(where: str, node: onnx.NodeProto, opset: int, ins: Sequence[Array | Non
             warnings.simplefilter("ignore")
             results = ReferenceEvaluator(model).run(None, feeds)
     except Exception as e:
-        raise ModelError(f"{where}: its constant inputs do not fit together: {_line(e)}. Re-export it.") from None
+        raise ModelError(
+            f"{where}: its constant inputs do not fit together: {_line(e)}. Re-export it."
+        ) from None
     return [np.asarray(r) for r in results]
 
 

@@ -33,7 +33,9 @@ def with_alpha(c: Call) -> str:
 @onnx_op("HardSigmoid")
 def hard_sigmoid(c: Call) -> str:
     alpha, beta = float(c.attrs.get("alpha", 0.2)), float(c.attrs.get("beta", 0.5))
-    return c.emit("Unary", [c.x()], {"kind": "HardSigmoid", "alpha": alpha, "beta": beta}, last=True)
+    return c.emit(
+        "Unary", [c.x()], {"kind": "HardSigmoid", "alpha": alpha, "beta": beta}, last=True
+    )
 
 
 @onnx_op("Gelu")
@@ -58,6 +60,8 @@ def clip(c: Call) -> str:
 @onnx_op("Min", "Max")
 def bound(c: Call) -> str:
     """Min and Max against numbers are a Clip."""
+    if len(c.proto.input) == 1:
+        return c.emit("Unary", [c.x()], {"kind": "Identity"}, last=True)
     given = [c.maybe(i) for i in range(len(c.proto.input))]
     computed = [i for i, v in enumerate(given) if v is None]
     numbers = [float(v.reshape(-1)[0]) for v in given if v is not None and v.size == 1]
@@ -125,7 +129,7 @@ def total(c: Call) -> str:
     for i in range(1, count):
         y = c.emit("Add", [y, c.x(i)], last=c.op == "Sum" and i == count - 1)
     if c.op == "Mean":
-        y = c.emit("Mul", [y, c.const_value(f"{c.out}~count", np.float32([1 / count]))], last=True)
+        y = c.emit("Mul", [y, c.const_value(f"{c.out}~count", 1 / count)], last=True)
     return y
 
 
@@ -155,19 +159,21 @@ def gemm(c: Call) -> str:
     x = c.x()
     if c.attrs.get("transA", 0):
         x = c.emit("Transpose", [x], {"perm": (1, 0)})
-    w = c.weights(1, "the weight") * np.float32(alpha)
+    w = c.weights(1, "the weight") * alpha
     if w.ndim != 2:
         raise Unsupported(f"the weight must have 2 axes, got {w.shape}")
     w = w if c.attrs.get("transB", 0) else w.T
     weight = c.const_value(c.proto.input[1], w)
     if not c.has(2):
         return c.emit("FullyConnected", [x, weight, ""], last=True)
-    bias = c.weights(2, "the bias") * np.float32(beta)
+    bias = c.weights(2, "the bias") * beta
     if bias.ndim <= 1 or bias.shape[0] == 1:
         if bias.size not in (1, w.shape[0]):
             raise Unsupported(f"the bias must have {w.shape[0]} entries, got {bias.size}")
         flat = np.broadcast_to(bias.reshape(-1), (w.shape[0],))
-        return c.emit("FullyConnected", [x, weight, c.const_value(c.proto.input[2], flat)], last=True)
+        return c.emit(
+            "FullyConnected", [x, weight, c.const_value(c.proto.input[2], flat)], last=True
+        )
     y = c.emit("FullyConnected", [x, weight, ""])
     return c.emit("Add", [y, c.const_value(c.proto.input[2], bias)], last=True)
 
@@ -203,7 +209,7 @@ def reduce(c: Call) -> str:
     y = c.emit("ReduceMean", [c.x()], attrs, last=c.op == "ReduceMean")
     if c.op == "ReduceMean":
         return y
-    count = np.float32([math.prod(shape[a] for a in axes)]).reshape(())
+    count = math.prod(shape[a] for a in axes)
     return c.emit("Mul", [y, c.const_value(f"{c.out}~count", count)], last=True)
 
 
@@ -217,8 +223,10 @@ def layer_normalization(c: Call) -> str:
     axes = {"axes": tuple(range(axis, len(shape))), "keepdims": True}
     centred = c.emit("Sub", [c.x(), c.emit("ReduceMean", [c.x()], axes)])
     var = c.emit("ReduceMean", [c.emit("Unary", [centred], {"kind": "Square"})], axes)
-    eps = np.float32(c.attrs.get("epsilon", 1e-5)).reshape(())
-    std = c.emit("Unary", [c.emit("Add", [var, c.const_value(f"{c.out}~eps", eps)])], {"kind": "Sqrt"})
+    eps = float(c.attrs.get("epsilon", 1e-5))
+    std = c.emit(
+        "Unary", [c.emit("Add", [var, c.const_value(f"{c.out}~eps", eps)])], {"kind": "Sqrt"}
+    )
     y = c.emit("Div", [centred, std])
     y = c.emit("Mul", [y, c.x(1)], last=not c.has(2))
     return c.emit("Add", [y, c.x(2)], last=True) if c.has(2) else y
@@ -231,8 +239,10 @@ def instance_normalization(c: Call) -> str:
     side = (-1, *[1] * (len(shape) - 2))
     centred = c.emit("Sub", [c.x(), c.emit("ReduceMean", [c.x()], axes)])
     var = c.emit("ReduceMean", [c.emit("Unary", [centred], {"kind": "Square"})], axes)
-    eps = np.float32(c.attrs.get("epsilon", 1e-5)).reshape(())
-    std = c.emit("Unary", [c.emit("Add", [var, c.const_value(f"{c.out}~eps", eps)])], {"kind": "Sqrt"})
+    eps = float(c.attrs.get("epsilon", 1e-5))
+    std = c.emit(
+        "Unary", [c.emit("Add", [var, c.const_value(f"{c.out}~eps", eps)])], {"kind": "Sqrt"}
+    )
     scale = c.const_value(c.proto.input[1], c.weights(1, "the scale").reshape(side))
     shift = c.const_value(c.proto.input[2], c.weights(2, "the shift").reshape(side))
     y = c.emit("Mul", [c.emit("Div", [centred, std]), scale])

@@ -59,20 +59,27 @@ def read_onnx(
     inputs = _inputs(where, model, scope, shapes or {}, batch)
     _import_all(where, nodes, scope)
     graph = _graph(where, model, scope, inputs)
-    return canonicalise(graph) if canonical else graph
+    with np.errstate(all="ignore"):  # what overflows is refused by name
+        return _finite(where, canonicalise(graph) if canonical else graph)
 
 
 def _inputs(
-    where: str, model: onnx.ModelProto, scope: Scope, shapes: Mapping[str, Sequence[int]], batch: int
+    where: str,
+    model: onnx.ModelProto,
+    scope: Scope,
+    shapes: Mapping[str, Sequence[int]],
+    batch: int,
 ) -> dict[str, Shape]:
     """Make the graph inputs; return their ONNX shapes."""
     wanted = [i for i in model.graph.input if i.name not in scope.known]
     names = [i.name for i in wanted]
-    if len(set(names)) != len(names):
+    if len(set(names)) != len(names) or "" in names:
         raise ModelError(f"{where}: input names must differ, got {names}. Re-export it.")
     for name in shapes:
         if name not in names:
-            raise ModelError(f"{where}: shape for {name!r}: the inputs are {', '.join(names)}. Use one of them.")
+            raise ModelError(
+                f"{where}: shape for {name!r}: the inputs are {', '.join(names)}. Use one of them."
+            )
     if not wanted:
         raise ModelError(f"{where}: a model must have an input, got none. Re-export it.")
     found: dict[str, Shape] = {}
@@ -97,8 +104,11 @@ def _input_shape(
 ) -> Shape:
     t = info.type.tensor_type
     if not info.type.HasField("tensor_type") or t.elem_type not in FLOAT_INPUTS:
-        kind = onnx.TensorProto.DataType.Name(t.elem_type) if t.elem_type else "no tensor"
-        raise ModelError(f"{where}: input {info.name}: it must be a float tensor, got {kind}. Re-export it.")
+        names = {v: k for k, v in onnx.TensorProto.DataType.items()}
+        kind = names.get(t.elem_type, f"type {t.elem_type}") if t.elem_type else "no tensor"
+        raise ModelError(
+            f"{where}: input {info.name}: it must be a float tensor, got {kind}. Re-export it."
+        )
     if not t.HasField("shape") and given is None:
         raise ModelError(
             f"{where}: input {info.name}: its shape must be known, the file has none. "
@@ -180,14 +190,21 @@ def _import_all(where: str, nodes: Sequence[onnx.NodeProto], scope: Scope) -> No
     if refused:
         count = f"{len(refused)} nodes are" if len(refused) > 1 else "1 node is"
         raise UnsupportedOp(
-            f"{where}: {count} not supported:\n  " + "\n  ".join(refused) + "\nReplace them before export."
+            f"{where}: {count} not supported:\n  "
+            + "\n  ".join(refused)
+            + "\nReplace them before export."
         )
 
 
 def _known_op(node: onnx.NodeProto) -> None:
     if node.domain not in ("", "ai.onnx"):
         raise Unsupported(f"operators of {node.domain} are not available")
-    if node.op_type not in HANDLERS and node.op_type not in ("Shape", "Size", "Constant", "ConstantOfShape"):
+    if node.op_type not in HANDLERS and node.op_type not in (
+        "Shape",
+        "Size",
+        "Constant",
+        "ConstantOfShape",
+    ):
         raise Unsupported("this operator is not available")
 
 
@@ -215,9 +232,9 @@ def _import(where: str, node: onnx.NodeProto, scope: Scope) -> None:
     call = Call(scope, node, attrs)
     made = HANDLERS[node.op_type](call)
     outs = [made] if isinstance(made, str) else list(made)
-    for name, value in zip(node.output, outs, strict=False):
+    for name, result in zip(node.output, outs, strict=False):
         if name:
-            scope.known[name] = value
+            scope.known[name] = result
 
 
 def _shape(node: onnx.NodeProto, attrs: Mapping[str, int], scope: Scope) -> None:
@@ -235,11 +252,17 @@ def _graph(where: str, model: onnx.ModelProto, scope: Scope, inputs: Mapping[str
     for o in model.graph.output:
         value = scope.known[o.name]
         if not isinstance(value, str):
-            raise ModelError(f"{where}: output {o.name}: it must depend on an input, it is constant. Remove it.")
+            raise ModelError(
+                f"{where}: output {o.name}: it must depend on an input, it is constant. Remove it."
+            )
         if o.name in outputs:
-            raise ModelError(f"{where}: output {o.name}: names must differ, this one comes twice. Re-export it.")
+            raise ModelError(
+                f"{where}: output {o.name}: names must differ, this one comes twice. Re-export it."
+            )
         if o.name in inputs:
-            raise ModelError(f"{where}: output {o.name}: it must be computed, it is an input. Remove it.")
+            raise ModelError(
+                f"{where}: output {o.name}: it must be computed, it is an input. Remove it."
+            )
         if value != o.name:
             b.emit("Reshape", [value], {"shape": b.shape(value)}, out=o.name)
         outputs.append(o.name)
@@ -253,7 +276,12 @@ def _graph(where: str, model: onnx.ModelProto, scope: Scope, inputs: Mapping[str
     }
     name = model.graph.name or "model"
     return Graph(
-        name, tuple(nodes), {k: v for k, v in b.values.items() if k in used}, tuple(inputs), tuple(outputs), meta
+        name,
+        tuple(nodes),
+        {k: v for k, v in b.values.items() if k in used},
+        tuple(inputs),
+        tuple(outputs),
+        meta,
     )
 
 
@@ -266,6 +294,17 @@ def _distinct(nodes: Sequence[Node]) -> list[Node]:
         seen.add(name)
         found.append(n if name == n.name else Node(n.op, name, n.inputs, n.outputs, n.attrs))
     return found
+
+
+def _finite(where: str, graph: Graph) -> Graph:
+    """Refuse constants that folding made infinite, such as a BatchNormalization of variance 0."""
+    for v in graph.values.values():
+        if v.data is not None and not np.isfinite(v.data).all():
+            raise ModelError(
+                f"{where}: constant {v.name}: every number must be finite after folding, some are not. "
+                "Train or export the model again."
+            )
+    return graph
 
 
 def _turned(b: Builder, name: str) -> bool:

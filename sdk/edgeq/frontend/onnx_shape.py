@@ -60,7 +60,11 @@ def flatten(c: Call) -> str:
 def squeeze(c: Call) -> str:
     shape = c.shape()
     axes = c.ints(1, "axes", "axes")
-    gone = {c.axis(a, len(shape)) for a in axes} if axes else {i for i, d in enumerate(shape) if d == 1}
+    gone = (
+        {c.axis(a, len(shape)) for a in axes}
+        if axes
+        else {i for i, d in enumerate(shape) if d == 1}
+    )
     if any(shape[a] != 1 for a in gone):
         raise Unsupported(f"axes {sorted(gone)} of {shape} must have size 1")
     return c.reshape(c.x(), [d for i, d in enumerate(shape) if i not in gone], last=True)
@@ -124,7 +128,10 @@ def slice_(c: Call) -> str:
     axes = c.ints(3, "axes", "axes")
     axes = list(range(len(given_starts))) if axes is None else axes
     given_steps = (c.ints(4, "steps", "steps") if c.opset >= 10 else None) or [1] * len(axes)
-    if not len(axes) == len(given_starts) == len(given_ends) == len(given_steps) or 0 in given_steps:
+    if (
+        not len(axes) == len(given_starts) == len(given_ends) == len(given_steps)
+        or 0 in given_steps
+    ):
         raise Unsupported("starts, ends, axes and non-zero steps must have equal length")
     starts, ends, steps = [0] * rank, list(shape), [1] * rank
     for a, s, e, step in zip(axes, given_starts, given_ends, given_steps, strict=True):
@@ -141,7 +148,9 @@ def pad(c: Call) -> str:
         raise Unsupported(f"mode must be constant, got {mode}")
     rank = len(c.shape())
     given = c.ints(1, "pads", "pads") or []
-    axes = [c.axis(a, rank) for a in (c.ints(3, "", "axes") or [])] if c.has(3) else list(range(rank))
+    axes = (
+        [c.axis(a, rank) for a in (c.ints(3, "", "axes") or [])] if c.has(3) else list(range(rank))
+    )
     if len(given) != 2 * len(axes):
         raise Unsupported(f"pads must have {2 * len(axes)} entries, got {len(given)}")
     pads = [(0, 0)] * rank
@@ -161,7 +170,11 @@ def gather(c: Call) -> str:
     if not flat or min(flat) < -shape[axis] or max(flat) >= shape[axis]:
         raise Unsupported(f"indices must lie in axis {axis} of {shape}")
     flat = [i % shape[axis] for i in flat]
-    attrs = {"axis": axis, "indices": tuple(flat), "index_shape": tuple(int(d) for d in indices.shape)}
+    attrs = {
+        "axis": axis,
+        "indices": tuple(flat),
+        "index_shape": tuple(int(d) for d in indices.shape),
+    }
     return c.emit("Gather", [c.x()], attrs, last=True)
 
 
@@ -171,7 +184,9 @@ def depth_space(c: Call) -> str:
     shape = c.shape()
     b = int(c.attrs["blocksize"])
     if len(shape) != 4 or b < 1:
-        raise Unsupported(f"an input with 4 axes and a block of 1 or more are needed, got {shape}, {b}")
+        raise Unsupported(
+            f"an input with 4 axes and a block of 1 or more are needed, got {shape}, {b}"
+        )
     n, ch, h, w = shape
     if c.op == "SpaceToDepth":
         if h % b or w % b:

@@ -28,7 +28,9 @@ def write_op(w: Writing, node: Node) -> Result:
     """Write one node. Raises ModelError for an op that ONNX has no word for."""
     writer = WRITERS.get(node.op)
     if writer is None:
-        raise ModelError(f"node {node.name} ({node.op}): ONNX has no such operator. Run the passes first.")
+        raise ModelError(
+            f"node {node.name} ({node.op}): ONNX has no such operator. Run the passes first."
+        )
     return writer(w, node)
 
 
@@ -36,9 +38,9 @@ def _conv(w: Writing, node: Node) -> Result:
     data = w.value(node.inputs[1]).data
     assert data is not None
     a = node.attrs
-    channels, group = data.shape[0], 1
+    group = 1
     if node.op == "DepthwiseConv":
-        channels = group = data.shape[2]
+        group = data.shape[2]
         onnx_w, axis = data.transpose(2, 0, 1)[:, None], 0
     elif node.op == "Conv":
         group = a["group"]
@@ -51,7 +53,7 @@ def _conv(w: Writing, node: Node) -> Result:
     ins = [w.get(node.inputs[0], NCHW), _conv_weight(w, node, onnx_w, axis, group)]
     if node.inputs[2]:
         bias = w.value(node.inputs[2]).data
-        assert bias is not None and bias.shape == (channels,)
+        assert bias is not None
         ins.append(w.weight(node.inputs[2], bias, 0))
     attrs: dict[str, Any] = {
         "kernel_shape": list(onnx_w.shape[2:]),
@@ -75,13 +77,19 @@ def _conv_weight(w: Writing, node: Node, data: Any, axis: int, group: int) -> st
         reals = raw.astype(np.float32) * q.scale.reshape(-1, 1, 1, 1)
         oc, kh, kw, icg = raw.shape
         parts = reals.reshape(group, oc // group, kh, kw, icg).transpose(0, 4, 1, 2, 3)
-        return w.init(node.inputs[1], np.ascontiguousarray(parts.reshape(group * icg, oc // group, kh, kw)))
+        return w.init(
+            node.inputs[1], np.ascontiguousarray(parts.reshape(group * icg, oc // group, kh, kw))
+        )
     return w.weight(node.inputs[1], data, axis)
 
 
 def _pool(w: Writing, node: Node) -> Result:
     a = node.attrs
-    attrs = {"kernel_shape": list(a["kernel"]), "strides": list(a["strides"]), "pads": list(a["pads"])}
+    attrs = {
+        "kernel_shape": list(a["kernel"]),
+        "strides": list(a["strides"]),
+        "pads": list(a["pads"]),
+    }
     x = [w.get(node.inputs[0], NCHW)]
     if node.op == "MaxPool":
         dilations = list(a.get("dilations", (1, 1)))
@@ -99,10 +107,10 @@ def _resize(w: Writing, node: Node) -> Result:
         for d, s, o in zip((h, wide), a["scales"], a["size"], strict=True)
     )
     if by_scale:
-        ins = [x, roi, w.init(f"{out}~scales", np.float32([1, 1, *a["scales"]]))]
+        ins = [x, roi, w.init(f"{out}~scales", [1, 1, *a["scales"]], "float32")]
     else:
         n, _, _, c = w.value(node.inputs[0]).shape
-        ins = [x, roi, "", w.init(f"{out}~sizes", np.int64([n, c, *a["size"]]))]
+        ins = [x, roi, "", w.init(f"{out}~sizes", [n, c, *a["size"]], "int64")]
     attrs = {"mode": a["mode"], "coordinate_transformation_mode": a["coordinate"]}
     if a["mode"] == "nearest":
         attrs["nearest_mode"] = a["nearest_mode"]
@@ -123,7 +131,9 @@ def _fully_connected(w: Writing, node: Node) -> Result:
         assert b is not None
         offset = [w.weight(bias, b, 0)]
     if len(perm) == 2:
-        return perm, w.part("Gemm", [*ins, w.weight(weight, data, 0), *offset], node.outputs[0], transB=1)
+        return perm, w.part(
+            "Gemm", [*ins, w.weight(weight, data, 0), *offset], node.outputs[0], transB=1
+        )
     y = w.part("MatMul", [*ins, w.weight(weight, data.T, 1)], node.outputs[0])
     return perm, (w.part("Add", [y, *offset], node.outputs[0]) if offset else y)
 
@@ -152,7 +162,14 @@ def _binary(w: Writing, node: Node) -> Result:
     for i in node.inputs:
         v = w.value(i)
         scalar = v.data is not None and v.data.ndim == 0
-        ins.append(w.get(i, plain(len(v.shape)) if scalar or v.data is None and len(v.shape) != rank else perm))
+        ins.append(
+            w.get(
+                i,
+                plain(len(v.shape))
+                if scalar or (v.data is None and len(v.shape) != rank)
+                else perm,
+            )
+        )
     return perm, w.part(node.op, ins, node.outputs[0])
 
 
@@ -173,7 +190,7 @@ def _unary(w: Writing, node: Node) -> Result:
     if kind == "Square":
         return perm, w.part("Mul", [x, x], out)
     if kind == "Pow":
-        return perm, w.part("Pow", [x, w.init(f"{out}~exponent", np.float32(a["exponent"]))], out)
+        return perm, w.part("Pow", [x, w.init(f"{out}~exponent", a["exponent"], "float32")], out)
     raise ModelError(f"node {node.name} (Unary): kind {kind} has no ONNX operator. Report this.")
 
 
@@ -182,7 +199,7 @@ def write_clip(w: Writing, x: str, lo: float, hi: float, base: str) -> str:
     if (lo, hi) == (0.0, math.inf):
         return w.part("Relu", [x], base)
     ends = [
-        "" if math.isinf(v) else w.init(f"{base}~{n}", np.asarray(v, np.float32))
+        "" if math.isinf(v) else w.init(f"{base}~{n}", v, "float32")
         for n, v in (("lo", lo), ("hi", hi))
     ]
     return w.part("Clip", [x, *ends], base)
@@ -194,7 +211,7 @@ def _prelu(w: Writing, node: Node) -> Result:
     assert slope.data is not None
     side = [1] * len(perm)
     side[perm[-1]] = slope.data.size
-    s = w.init(node.inputs[1], np.float32(slope.data).reshape(side))
+    s = w.init(node.inputs[1], slope.data.reshape(side), "float32")
     return perm, w.part("PRelu", [w.get(node.inputs[0], perm), s], node.outputs[0])
 
 
@@ -222,7 +239,9 @@ def _movement(w: Writing, node: Node) -> Result:
     perm = _common(w, node.inputs, rank)
     found = held(node.op, node.attrs, transposed(w.value(x).shape, inverse(perm)), perm)
     if found is None and node.op == "Reshape":
-        between = regroup(transposed(w.value(x).shape, inverse(perm)), perm, tuple(node.attrs["shape"]))
+        between = regroup(
+            transposed(w.value(x).shape, inverse(perm)), perm, tuple(node.attrs["shape"])
+        )
         perm = plain(rank) if between is None else compose(inverse(between), perm)
         found = held(node.op, node.attrs, transposed(w.value(x).shape, inverse(perm)), perm)
     assert found is not None
@@ -231,7 +250,7 @@ def _movement(w: Writing, node: Node) -> Result:
     if node.op == "Concat":
         return after, w.part("Concat", ins, out, axis=a["axis"])
     if node.op == "Reshape":
-        return after, w.part("Reshape", [*ins, w.init(f"{out}~shape", np.int64(a["shape"]))], out)
+        return after, w.part("Reshape", [*ins, w.init(f"{out}~shape", a["shape"], "int64")], out)
     if node.op == "Slice":
         axes = [
             i
@@ -245,15 +264,23 @@ def _movement(w: Writing, node: Node) -> Result:
             "axes": axes,
             "steps": [a["steps"][i] for i in axes],
         }
-        return after, w.part("Slice", [*ins, *(w.init(f"{out}~{k}", np.int64(v)) for k, v in rows.items())], out)
+        return after, w.part(
+            "Slice", [*ins, *(w.init(f"{out}~{k}", v, "int64") for k, v in rows.items())], out
+        )
     if node.op == "Pad":
-        pads = np.int64([p[0] for p in a["pads"]] + [p[1] for p in a["pads"]])
-        value = w.init(f"{out}~value", np.asarray(a["value"], np.float32))
-        return after, w.part("Pad", [*ins, w.init(f"{out}~pads", pads), value], out, mode="constant")
+        pads = [p[0] for p in a["pads"]] + [p[1] for p in a["pads"]]
+        value = w.init(f"{out}~value", a["value"], "float32")
+        return after, w.part(
+            "Pad", [*ins, w.init(f"{out}~pads", pads, "int64"), value], out, mode="constant"
+        )
     if node.op == "Gather":
-        indices = np.int64(a["indices"]).reshape(a.get("index_shape", (len(a["indices"]),)))
-        return after, w.part("Gather", [*ins, w.init(f"{out}~indices", indices)], out, axis=a["axis"])
-    axes_in = w.init(f"{out}~axes", np.int64(a["axes"]))
+        indices = np.asarray(a["indices"], np.int64).reshape(
+            a.get("index_shape", (len(a["indices"]),))
+        )
+        return after, w.part(
+            "Gather", [*ins, w.init(f"{out}~indices", indices)], out, axis=a["axis"]
+        )
+    axes_in = w.init(f"{out}~axes", a["axes"], "int64")
     return after, w.part("ReduceMean", [*ins, axes_in], out, keepdims=int(a["keepdims"]))
 
 

@@ -26,32 +26,53 @@ IR_VERSION = 10  # the first with opset 21; ONNX Runtime 1.18 and newer read it
 
 @overload
 def write_onnx(
-    graph: Graph, *, metadata: Mapping[str, str] | None = None, outputs: None = None
+    graph: Graph,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    outputs: None = None,
+    unsigned: bool = True,
 ) -> onnx.ModelProto: ...
 
 
 @overload
 def write_onnx(
-    graph: Graph, *, metadata: Mapping[str, str] | None = None, outputs: Sequence[str]
+    graph: Graph,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    outputs: Sequence[str],
+    unsigned: bool = True,
 ) -> tuple[onnx.ModelProto, dict[str, str]]: ...
 
 
 def write_onnx(
-    graph: Graph, *, metadata: Mapping[str, str] | None = None, outputs: Sequence[str] | None = None
+    graph: Graph,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    outputs: Sequence[str] | None = None,
+    unsigned: bool = True,
 ) -> onnx.ModelProto | tuple[onnx.ModelProto, dict[str, str]]:
     """Return the graph as an ONNX model, with `metadata` in its metadata_props.
 
     With `outputs` (names of computed values) these become outputs of the model too, under their own names
     and after the graph's; the result is then (model, layout) where layout[name] says how the model returns
     it, also for the graph's own inputs and outputs: "plain" has the graph's shape, "NCHW" is a picture
-    (n,h,w,c) of the graph as (n,c,h,w). Raises ModelError for names that no node makes.
+    (n,h,w,c) of the graph as (n,c,h,w).
+
+    `unsigned` writes int8 activations as uint8, integer and zero point both 128 higher: the same reals.
+    ONNX Runtime on x86-64 turns QDQ convolutions into integer ones reliably only in that form (for int8 it
+    needs the session option session.qdqisint8allowed=1). Weights are int8 or int4 in any case.
+    Raises ModelError for names that no node makes.
     """
     made = {o for n in graph.nodes for o in n.outputs}
-    extra = [o for o in dict.fromkeys(outputs or ()) if o not in graph.outputs and o not in graph.inputs]
+    extra = [
+        o for o in dict.fromkeys(outputs or ()) if o not in graph.outputs and o not in graph.inputs
+    ]
     for name in extra:
         if name not in made:
-            raise ModelError(f"value {name!r}: an output must be computed by a node, none makes it. Check the name.")
-    w = Writing(graph, frozenset(extra), taken=set(graph.values))
+            raise ModelError(
+                f"value {name!r}: an output must be computed by a node, none makes it. Check the name."
+            )
+    w = Writing(graph, frozenset(extra), unsigned=unsigned, taken=set(graph.values))
     layout: dict[str, str] = {}
     infos = [_write_input(w, name, layout) for name in graph.inputs]
     for node in graph.nodes:
@@ -59,21 +80,30 @@ def write_onnx(
     outs = [_write_output(w, name, layout) for name in (*graph.outputs, *extra)]
     body = helper.make_graph(w.nodes, graph.name, infos, outs, list(w.constants.values()))
     model = helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="edgeq", ir_version=IR_VERSION
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="edgeq",
+        ir_version=IR_VERSION,
     )
     helper.set_model_props(model, dict(metadata or {}))
     return model if outputs is None else (model, layout)
 
 
 def save_onnx(
-    graph: Graph, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    unsigned: bool = True,
 ) -> None:
     """Write the graph to an .onnx file, all of it or nothing. Raises ModelError, OSError."""
-    model = write_onnx(graph, metadata=metadata)
+    model = write_onnx(graph, metadata=metadata, unsigned=unsigned)
     try:
         body = model.SerializeToString(deterministic=True)
     except ValueError as e:
-        raise ModelError(f"{path}: an ONNX file must be under 2 GB: {e}. Split the model.") from None
+        raise ModelError(
+            f"{path}: an ONNX file must be under 2 GB: {e}. Split the model."
+        ) from None
     write_atomic(path, body)
 
 
@@ -95,7 +125,7 @@ def _write_node(w: Writing, node: Node) -> None:
     count = len(w.nodes)
     perm, tensor = write_op(w, node)
     if "clip" in node.attrs:
-        tensor = write_clip(w, tensor, *node.attrs["clip"], out)
+        tensor = write_clip(w, tensor, node.attrs["clip"][0], node.attrs["clip"][1], out)
     alias = len(w.nodes) == count or w.nodes[-1].output[0] != tensor
     if w.value(out).q is not None and node.op != "Transpose":
         tensor = w.pair(out, perm, tensor, w.name_for(out, perm))

@@ -13,15 +13,21 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeq.graph.ir import Array, Graph, QParams, Value
-from edgeq.passes.axes import TO_NHWC, Perm, broadcast_rank, compose, inverse, moves_only_ones, transposed
+from edgeq.passes.axes import (
+    TO_NHWC,
+    Perm,
+    broadcast_rank,
+    compose,
+    inverse,
+    moves_only_ones,
+    transposed,
+)
 
 NCHW: Perm = TO_NHWC  # a value held as NCHW is that tensor transposed to NHWC
-TYPES = {
-    "int4": TensorProto.INT4, "int8": TensorProto.INT8, "int16": TensorProto.INT16, "int32": TensorProto.INT32,
-}  # fmt: skip
 
 
 def plain(rank: int) -> Perm:
@@ -34,6 +40,7 @@ class Writing:
 
     graph: Graph
     keep: frozenset[str]  # values that must exist under their own name, as NCHW or plain
+    unsigned: bool = True  # int8 activations as uint8
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     orders: dict[str, dict[Perm, str]] = field(default_factory=dict)
@@ -57,7 +64,7 @@ class Writing:
         """Append a node whose output nobody names."""
         return self.node(op, inputs, self.fresh(f"{base}~{op.lower()}"), **attrs)
 
-    def init(self, base: str, data: Array, dtype: str = "") -> str:
+    def init(self, base: str, data: ArrayLike, dtype: str = "") -> str:
         """Add an initializer; equal ones of the same base are added once."""
         tensor = to_tensor(base, data, dtype)
         found = self.constants.get(base)
@@ -87,14 +94,17 @@ class Writing:
         have, tensor = next(iter(forms.items()))
         step = compose(have, inverse(perm))
         shape = transposed(v.shape, inverse(have))
-        out = self.name_for(name, perm)
+        final = self.name_for(name, perm)
+        out = final if v.q is None else self.fresh(f"{final}~moved")
         if moves_only_ones(shape, step):
             target = self.init(f"{out}~shape", np.asarray(transposed(shape, step), np.int64))
             self.node("Reshape", [tensor, target], out)
         else:
             self.node("Transpose", [tensor], out, perm=list(step))
-        forms[perm] = out
-        return out
+        if v.q is not None:  # its own pair, so that a runtime moves the integers
+            self.pair(name, perm, out, final)
+        forms[perm] = final
+        return final
 
     def name_for(self, name: str, perm: Perm) -> str:
         """Choose a tensor's name: the value's own once, in an order that the file promises for it."""
@@ -118,7 +128,7 @@ class Writing:
         if v.q is None:
             return self.init(v.name, np.ascontiguousarray(data, np.float32))
         axis = perm[v.q.axis % len(v.shape) + len(perm) - len(v.shape)] if v.q.per_channel else 0
-        return self.dequantized(v.name, data, v.q, axis)
+        return self.dequantized(v.name, data, v.q, axis, activation=True)
 
     def weight(self, name: str, data: Array, axis: int) -> str:
         """A weight or bias whose data was put in ONNX order, with its channels on `axis`."""
@@ -127,26 +137,50 @@ class Writing:
             return self.init(name, np.ascontiguousarray(data, np.float32))
         return self.dequantized(name, data, q, axis)
 
-    def dequantized(self, name: str, data: Array, q: QParams, axis: int) -> str:
+    def dequantized(
+        self, name: str, data: Array, q: QParams, axis: int, *, activation: bool = False
+    ) -> str:
         """DequantizeLinear of an integer initializer."""
-        ints = self.init(f"{name}~int", data, q.dtype)
-        scale = self.init(f"{name}~scale", q.scale)
-        zero = self.init(f"{name}~zero", np.broadcast_to(q.zero_point, q.scale.shape), q.dtype)
+        dtype, shift = self.integers(q) if activation else (q.dtype, 0)
+        ints = self.init(f"{name}~int", data.astype(np.int32) + shift, dtype)
+        scale, zero = self.scale_and_zero(name, q, dtype, shift)
         out = f"{ints}~real"
         if out not in self.taken:
             self.taken.add(out)
-            self.node("DequantizeLinear", [ints, scale, zero], out, **({"axis": axis} if q.per_channel else {}))
+            self.node(
+                "DequantizeLinear",
+                [ints, scale, zero],
+                out,
+                **({"axis": axis} if q.per_channel else {}),
+            )
         return out
+
+    def integers(self, q: QParams) -> tuple[str, int]:
+        """How an activation is stored: its integer type, and what to add to our integers."""
+        return ("uint8", 128) if q.dtype == "int8" and self.unsigned else (q.dtype, 0)
+
+    def scale_and_zero(self, name: str, q: QParams, dtype: str, shift: int) -> tuple[str, str]:
+        zero = np.broadcast_to(q.zero_point + shift, q.scale.shape)
+        return self.init(f"{name}~scale", q.scale), self.init(f"{name}~zero", zero, dtype)
 
     def pair(self, name: str, perm: Perm, real: str, out: str) -> str:
         """QuantizeLinear and DequantizeLinear of an activation held in this order."""
         q = self.value(name).q
         assert q is not None
-        scale = self.init(f"{name}~scale", q.scale)
-        zero = self.init(f"{name}~zero", np.broadcast_to(q.zero_point, q.scale.shape), q.dtype)
-        where = {"axis": perm[q.axis % len(perm)]} if q.per_channel else {}
-        ints = self.node("QuantizeLinear", [real, scale, zero], self.fresh(f"{name}~int"), **where)
-        return self.node("DequantizeLinear", [ints, scale, zero], out, **where)
+        scale, zero = self.scale_and_zero(name, q, *self.integers(q))
+        ints = self.fresh(f"{name}~int")
+        if not q.per_channel:
+            self.node("QuantizeLinear", [real, scale, zero], ints)
+            return self.node("DequantizeLinear", [ints, scale, zero], out)
+        # ONNX Runtime fuses Add, Mul, ... between DequantizeLinear and QuantizeLinear without looking whether
+        # the scales are scalars, and then fails to load; a Max of one operand, which is that operand, keeps
+        # them apart
+        where = {"axis": perm[q.axis % len(perm)]}
+        self.node("QuantizeLinear", [self.part("Max", [real], name), scale, zero], ints, **where)
+        again = self.fresh(f"{name}~real")
+        return self.node(
+            "Max", [self.node("DequantizeLinear", [ints, scale, zero], again, **where)], out
+        )
 
 
 def _label(perm: Perm) -> str:
@@ -155,13 +189,12 @@ def _label(perm: Perm) -> str:
     return "plain" if perm == plain(len(perm)) else "order" + "".join(map(str, perm))
 
 
-def to_tensor(name: str, data: Array, dtype: str = "") -> onnx.TensorProto:
+def to_tensor(name: str, given: ArrayLike, dtype: str = "") -> onnx.TensorProto:
     """Make a TensorProto; int4 is packed two to a byte, low half first (onnx.proto3, TensorProto)."""
-    if not dtype:
-        return numpy_helper.from_array(np.ascontiguousarray(data).reshape(data.shape), name)
+    data = np.asarray(given) if dtype in ("", "int4") else np.asarray(given).astype(dtype)
     if dtype != "int4":
-        return numpy_helper.from_array(np.ascontiguousarray(data, dtype).reshape(data.shape), name)
-    flat = (np.ascontiguousarray(data, np.int8).reshape(-1) & 15).astype(np.uint8)
+        return numpy_helper.from_array(np.ascontiguousarray(data).reshape(data.shape), name)
+    flat = (np.ascontiguousarray(data).astype(np.int8).reshape(-1) & 15).astype(np.uint8)
     flat = np.append(flat, np.zeros(flat.size % 2, np.uint8))
     packed = (flat[::2] | (flat[1::2] << 4)).astype(np.uint8)
     return helper.make_tensor(name, TensorProto.INT4, list(data.shape), packed.tobytes(), raw=True)

@@ -23,7 +23,9 @@ def run_float(graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False) 
     return values if keep else {o: values[o] for o in graph.outputs}
 
 
-def run_integer(graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False) -> dict[str, Array]:
+def run_integer(
+    graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False
+) -> dict[str, Array]:
     """Run the integer law on a quantized graph: integers in, integers out (native dtypes)."""
     values = {v.name: np.asarray(v.data) for v in graph.values.values() if v.data is not None}
     values.update(inputs)
@@ -47,4 +49,7 @@ def quantize_inputs(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Arra
 def dequantize_outputs(graph: Graph, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Integer outputs to float32, by the edge rule."""
     qs = {name: q_of(graph.values[name]) for name in outputs}
-    return {name: numerics.dequantize(y, qs[name].scale, qs[name].zero_point) for name, y in outputs.items()}
+    return {
+        name: numerics.dequantize(y, qs[name].scale, qs[name].zero_point)
+        for name, y in outputs.items()
+    }

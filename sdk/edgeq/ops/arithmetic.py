@@ -37,7 +37,7 @@ class Add(_Binary):
     @classmethod
     def integer(
         cls, node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
-    ) -> Array:  # type: ignore[override]
+    ) -> Array:
         a, b = _two(xs)
         qa, qb, q = q_of(ins[0]), q_of(ins[1]), q_of(out)
         lo, hi = clamp_bounds(q, node.attrs.get("clip"))
@@ -69,7 +69,9 @@ class Mul(_Binary):
         return clipped(a * b, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         a, b = _two(xs)
         qa, qb, q = q_of(ins[0]), q_of(ins[1]), q_of(out)
         lo, hi = clamp_bounds(q, node.attrs.get("clip"))
@@ -88,7 +90,9 @@ class Div(_Binary):
         return clipped(a / b, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         a, b = _two(xs)
         qa, qb, q = q_of(ins[0]), q_of(ins[1]), q_of(out)
         lo, hi = clamp_bounds(q, node.attrs.get("clip"))
@@ -107,7 +111,9 @@ class PRelu(Op):
     def shape(attrs: Attrs, shapes: Sequence[Shape | None]) -> Shape:
         x, slope = shapes[0], shapes[1]
         if x is None or slope is None or len(slope) > 1 or (slope and slope[0] not in (1, x[-1])):
-            raise ValueError(f"slope must be () or (c,) with c the last axis of x, got {slope} and {x}")
+            raise ValueError(
+                f"slope must be () or (c,) with c the last axis of x, got {slope} and {x}"
+            )
         return x
 
     @staticmethod
@@ -116,10 +122,15 @@ class PRelu(Op):
         return np.where(x >= 0, x, x * slope)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, slope = _two(xs)
         qx, q = q_of(ins[0]), q_of(out)
-        rp, rn = multiplier(qx.scale, under=(q.scale,)), multiplier(qx.scale, slope, under=(q.scale,))
+        rp, rn = (
+            multiplier(qx.scale, under=(q.scale,)),
+            multiplier(qx.scale, slope, under=(q.scale,)),
+        )
         v = (x.astype(np.int32) - qx.zero_point).astype(np.float32)
         return numerics.rint_clamp(v * np.where(v < 0, rn, rp), q.zero_point, q.lo, q.hi)
 

@@ -37,14 +37,18 @@ class Op:
         raise NotImplementedError
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         """The integer law: integer arrays in, integers out (int32 array in the range of out.q.dtype)."""
         raise NotImplementedError
 
 
 def q_of(value: Value | None) -> QParams:
     """The value's QParams; a quantized graph has them everywhere."""
-    assert value is not None and value.q is not None, f"value {value and value.name} is not quantized"
+    assert value is not None and value.q is not None, (
+        f"value {value and value.name} is not quantized"
+    )
     return value.q
 
 
@@ -57,7 +61,8 @@ def clamp_bounds(q: QParams, clip: tuple[float, float] | None) -> tuple[Array, A
     if clip is None:
         return lo, hi
     low, high = (
-        quantize(np.full(q.scale.shape, b, np.float32), q.scale, q.zero_point, q.lo, q.hi) for b in clip
+        quantize(np.full(q.scale.shape, b, np.float32), q.scale, q.zero_point, q.lo, q.hi)
+        for b in clip
     )
     return np.maximum(lo, low), np.minimum(hi, high)
 

@@ -25,7 +25,11 @@ class Conv(Op):
             raise ValueError(
                 f"group {group} must divide {oc} outputs and take {ic} inputs as {group} x {icg}"
             )
-        return (n, *window_size((h, w), (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"]), oc)
+        return (
+            n,
+            *window_size((h, w), (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"]),
+            oc,
+        )
 
     @staticmethod
     def real(attrs: Attrs, xs: Sequence[Array | None]) -> Array:
@@ -35,7 +39,9 @@ class Conv(Op):
         return clipped(y if bias is None else y + bias, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, w, bias = xs
         assert x is not None and w is not None
         qx, qw = q_of(ins[0]), q_of(ins[1])
@@ -54,7 +60,9 @@ def correlate(x: Array, w: Array, attrs: Attrs, fill: float) -> Array:
     for g in range(group):
         xg, wg = x[..., g * icg : (g + 1) * icg], w[g * ocg : (g + 1) * ocg]
         total: Array | float = 0.0
-        for ky, kx, slab in taps(xg, (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"], fill):
+        for ky, kx, slab in taps(
+            xg, (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"], fill
+        ):
             total = total + slab @ wg[:, ky, kx].T  # (n, oh, ow, ocg)
         parts.append(total)
     return np.concatenate(parts, axis=-1)

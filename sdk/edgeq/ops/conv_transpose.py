@@ -40,18 +40,22 @@ class ConvTranspose(Op):
         return clipped(y if bias is None else y + bias, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, w, bias = xs
         assert x is not None and w is not None
         qx, qw = q_of(ins[0]), q_of(ins[1])
-        acc = _scatter(x.astype(np.float64) - qx.zero_point, w.astype(np.float64), node.attrs).astype(
-            np.int64
+        acc = _scatter(
+            x.astype(np.float64) - qx.zero_point, w.astype(np.float64), node.attrs
+        ).astype(np.int64)
+        return requantized(
+            acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs
         )
-        return requantized(acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs)
 
 
 def _scatter(x: Array, w: Array, attrs: Attrs) -> Array:
-    n, h, wd, ic = x.shape
+    n, h, wd, _ = x.shape
     oc, kh, kw, icg = w.shape
     (sh, sw), (dh, dw), group = attrs["strides"], attrs["dilations"], attrs["group"]
     top, left, _, _ = attrs["pads"]
@@ -64,5 +68,7 @@ def _scatter(x: Array, w: Array, attrs: Attrs) -> Array:
             for kx in range(kw):
                 y0, x0 = ky * dh, kx * dw
                 part = xg @ wg[:, ky, kx].T  # (n, h, w, ocg)
-                full[:, y0 : y0 + h * sh : sh, x0 : x0 + wd * sw : sw, g * ocg : (g + 1) * ocg] += part
+                full[:, y0 : y0 + h * sh : sh, x0 : x0 + wd * sw : sw, g * ocg : (g + 1) * ocg] += (
+                    part
+                )
     return full[:, top : top + oh, left : left + ow]

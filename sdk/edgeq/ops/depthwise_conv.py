@@ -23,7 +23,11 @@ class DepthwiseConv(Op):
         kh, kw, wc = picture(shapes[1], 3)
         if wc != c:
             raise ValueError(f"weights must have {c} channels, got {wc}")
-        return (n, *window_size((h, w), (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"]), c)
+        return (
+            n,
+            *window_size((h, w), (kh, kw), attrs["strides"], attrs["pads"], attrs["dilations"]),
+            c,
+        )
 
     @staticmethod
     def real(attrs: Attrs, xs: Sequence[Array | None]) -> Array:
@@ -33,16 +37,22 @@ class DepthwiseConv(Op):
         return clipped(y if bias is None else y + bias, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, w, bias = xs
         assert x is not None and w is not None
         qx, qw = q_of(ins[0]), q_of(ins[1])
         acc = _correlate(x.astype(np.int64) - qx.zero_point, w.astype(np.int64), node.attrs)
-        return requantized(acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs)
+        return requantized(
+            acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs
+        )
 
 
 def _correlate(x: Array, w: Array, attrs: Attrs) -> Array:
     total: Array | int = 0
-    for ky, kx, slab in taps(x, w.shape[:2], attrs["strides"], attrs["pads"], attrs["dilations"], 0):
+    for ky, kx, slab in taps(
+        x, w.shape[:2], attrs["strides"], attrs["pads"], attrs["dilations"], 0
+    ):
         total = total + slab * w[ky, kx]
     return np.asarray(total)

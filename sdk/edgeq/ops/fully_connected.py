@@ -30,9 +30,13 @@ class FullyConnected(Op):
         return clipped(y if bias is None else y + bias, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, w, bias = xs
         assert x is not None and w is not None
         qx, qw = q_of(ins[0]), q_of(ins[1])
         acc = ((x.astype(np.float64) - qx.zero_point) @ w.astype(np.float64).T).astype(np.int64)
-        return requantized(acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs)
+        return requantized(
+            acc + (0 if bias is None else bias), (qx.scale, qw.scale), out, node.attrs
+        )

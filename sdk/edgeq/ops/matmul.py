@@ -29,7 +29,9 @@ class MatMul(Op):
         return clipped(a @ b, attrs)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         a, b = xs[0], xs[1]
         assert a is not None and b is not None
         qa, qb = q_of(ins[0]), q_of(ins[1])

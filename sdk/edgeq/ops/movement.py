@@ -18,7 +18,7 @@ class _Movement(Op):
     @classmethod
     def integer(
         cls, node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
-    ) -> Array:  # type: ignore[override]
+    ) -> Array:
         return cls.real(node.attrs, xs)
 
 
@@ -153,7 +153,8 @@ class Gather(_Movement):
     def real(attrs: Attrs, xs: Sequence[Array | None]) -> Array:
         x = xs[0]
         assert x is not None
-        return np.take(x, attrs["indices"], axis=attrs["axis"]).reshape(Gather.shape(attrs, [x.shape]))
+        y: Array = np.take(x, attrs["indices"], axis=attrs["axis"])
+        return y.reshape(Gather.shape(attrs, [x.shape]))
 
 
 def pad_integers(node: Node, out: Value) -> Array:
@@ -169,7 +170,9 @@ def pad_integers(node: Node, out: Value) -> Array:
 def _padded(x: Array, pads: Sequence[tuple[int, int]], value: Array) -> Array:
     out = np.empty(tuple(d + a + b for d, (a, b) in zip(x.shape, pads, strict=True)), x.dtype)
     out[:] = value
-    inner = tuple(slice(max(a, 0), a + d + min(b, 0)) for d, (a, b) in zip(x.shape, pads, strict=True))
+    inner = tuple(
+        slice(max(a, 0), a + d + min(b, 0)) for d, (a, b) in zip(x.shape, pads, strict=True)
+    )
     outer = tuple(slice(max(-a, 0), d + min(b, 0)) for d, (a, b) in zip(x.shape, pads, strict=True))
     out[inner] = x[outer]
     return out

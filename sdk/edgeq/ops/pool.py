@@ -21,7 +21,11 @@ class _Pool(Op):
         return (
             n,
             *window_size(
-                (h, w), attrs["kernel"], attrs["strides"], attrs["pads"], attrs.get("dilations", (1, 1))
+                (h, w),
+                attrs["kernel"],
+                attrs["strides"],
+                attrs["pads"],
+                attrs.get("dilations", (1, 1)),
             ),
             c,
         )
@@ -39,7 +43,9 @@ class MaxPool(_Pool):
         return _max(xs[0], attrs, -np.inf)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         assert xs[0] is not None
         return _max(xs[0], node.attrs, q_of(out).lo)
 
@@ -56,7 +62,9 @@ class AvgPool(_Pool):
         return (total / count).astype(np.float32)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         assert xs[0] is not None
         total, count = _sum(xs[0].astype(np.int64) - q_of(ins[0]).zero_point, node.attrs)
         return mean_requantized(total, count, q_of(ins[0]), q_of(out))

@@ -23,7 +23,9 @@ class ReduceMean(Op):
         assert x is not None
         axes = attrs["axes"]
         if not axes or list(axes) != sorted(set(axes)) or axes[0] < 0 or axes[-1] >= len(x):
-            raise ValueError(f"axes must be sorted, distinct and within 0..{len(x) - 1}, got {axes}")
+            raise ValueError(
+                f"axes must be sorted, distinct and within 0..{len(x) - 1}, got {axes}"
+            )
         if attrs["keepdims"]:
             return tuple(1 if i in axes else d for i, d in enumerate(x))
         return tuple(d for i, d in enumerate(x) if i not in axes)
@@ -31,17 +33,19 @@ class ReduceMean(Op):
     @staticmethod
     def real(attrs: Attrs, xs: Sequence[Array | None]) -> Array:
         assert xs[0] is not None
-        return (
-            xs[0]
-            .mean(axis=tuple(attrs["axes"]), keepdims=attrs["keepdims"], dtype=np.float64)
-            .astype(np.float32)
-        )
+        axes = tuple(attrs["axes"])
+        y: Array = xs[0].mean(axis=axes, keepdims=attrs["keepdims"], dtype=np.float64)
+        return y.astype(np.float32)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x = xs[0]
         assert x is not None
         axes = tuple(node.attrs["axes"])
-        total = (x.astype(np.int64) - q_of(ins[0]).zero_point).sum(axis=axes, keepdims=node.attrs["keepdims"])
+        total = (x.astype(np.int64) - q_of(ins[0]).zero_point).sum(
+            axis=axes, keepdims=node.attrs["keepdims"]
+        )
         count = np.asarray(np.prod([x.shape[a] for a in axes]))
         return mean_requantized(total, count, q_of(ins[0]), q_of(out))

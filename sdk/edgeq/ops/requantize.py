@@ -29,7 +29,9 @@ class Requantize(Op):
         return xs[0]
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         assert xs[0] is not None
         qx, q = q_of(ins[0]), q_of(out)
         return requantize(

@@ -23,7 +23,9 @@ class Resize(Op):
     def shape(attrs: Attrs, shapes: Sequence[Shape | None]) -> Shape:
         n, _, _, c = picture(shapes[0])
         if min(attrs["size"]) < 1 or min(attrs["scales"]) <= 0:
-            raise ValueError(f"size and scales must be positive, got {attrs['size']} and {attrs['scales']}")
+            raise ValueError(
+                f"size and scales must be positive, got {attrs['size']} and {attrs['scales']}"
+            )
         return (n, attrs["size"][0], attrs["size"][1], c)
 
     @staticmethod
@@ -35,12 +37,17 @@ class Resize(Op):
             return x[:, ys][:, :, cols]
         (y0, y1, wy), (x0, x1, wx) = linear_tables(attrs, x.shape)
         one = np.float32(1 << numerics.LERP_BITS)
-        fy, fx = (wy / one).astype(np.float32)[:, None, None], (wx / one).astype(np.float32)[:, None]
+        fy, fx = (
+            (wy / one).astype(np.float32)[:, None, None],
+            (wx / one).astype(np.float32)[:, None],
+        )
         rows = x[:, y0] * (1 - fy) + x[:, y1] * fy
         return rows[:, :, x0] * (1 - fx) + rows[:, :, x1] * fx
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x = xs[0]
         assert x is not None
         if node.attrs["mode"] == "nearest":
@@ -52,7 +59,11 @@ def nearest_tables(attrs: Attrs, shape: Shape) -> tuple[Array, Array]:
     """Source row of each output row, source column of each output column."""
     y, x = (
         numerics.nearest_axis(
-            shape[1 + i], attrs["size"][i], attrs["scales"][i], attrs["coordinate"], attrs["nearest_mode"]
+            shape[1 + i],
+            attrs["size"][i],
+            attrs["scales"][i],
+            attrs["coordinate"],
+            attrs["nearest_mode"],
         )
         for i in range(2)
     )

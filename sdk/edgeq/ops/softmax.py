@@ -27,10 +27,13 @@ class Softmax(Op):
         x = xs[0]
         assert x is not None
         e = np.exp((x - x.max(axis=-1, keepdims=True)).astype(np.float64))
-        return (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+        y: Array = (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return y
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         assert xs[0] is not None
         qx, q = q_of(ins[0]), q_of(out)
         fine, coarse = numerics.exp_tables(float(qx.scale), wide=qx.dtype == "int16")

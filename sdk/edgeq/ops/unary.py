@@ -33,7 +33,9 @@ FUNCTIONS: dict[str, Function] = {
     "Erf": lambda x, a: _erf(x),
     "Exp": lambda x, a: np.exp(x),
     "Gelu": lambda x, a: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
-    "GeluTanh": lambda x, a: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "GeluTanh": lambda x, a: (
+        0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
     "HardSigmoid": lambda x, a: np.clip(a["alpha"] * x + a["beta"], 0, 1),
     "HardSwish": lambda x, a: x * np.clip(x + 3, 0, 6) / 6,
     "Identity": lambda x, a: x,
@@ -62,7 +64,9 @@ class Unary(Op):
     @staticmethod
     def shape(attrs: Attrs, shapes: Sequence[Shape | None]) -> Shape:
         if attrs.get("kind") not in FUNCTIONS:
-            raise ValueError(f"kind must be one of {', '.join(FUNCTIONS)}, got {attrs.get('kind')!r}")
+            raise ValueError(
+                f"kind must be one of {', '.join(FUNCTIONS)}, got {attrs.get('kind')!r}"
+            )
         assert shapes[0] is not None
         return shapes[0]
 
@@ -73,11 +77,17 @@ class Unary(Op):
             return FUNCTIONS[attrs["kind"]](xs[0].astype(np.float64), attrs).astype(np.float32)
 
     @staticmethod
-    def integer(node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value) -> Array:
+    def integer(
+        node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
+    ) -> Array:
         x, q = xs[0], q_of(out)
         assert x is not None
         table, step = unary_table(node, q_of(ins[0]), q)
-        t = numerics.lut8(x, table) if len(table) == numerics.LUT8_ENTRIES else numerics.lut16(x, table)
+        t = (
+            numerics.lut8(x, table)
+            if len(table) == numerics.LUT8_ENTRIES
+            else numerics.lut16(x, table)
+        )
         if step is None:
             return np.clip(t, q.lo, q.hi)
         return numerics.requantize(t, step, q.zero_point, q.lo, q.hi)
@@ -105,7 +115,8 @@ def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | Non
     # beyond what the output can hold nothing needs to be told apart
     reach = float(
         np.max(
-            (np.maximum(abs(q.lo - q.zero_point), abs(q.hi - q.zero_point)) + 1) * q.scale.astype(np.float64)
+            (np.maximum(abs(q.lo - q.zero_point), abs(q.hi - q.zero_point)) + 1)
+            * q.scale.astype(np.float64)
         )
     )
     fine = max(min(float(np.abs(f).max()), reach), 1e-30) / 32767.0
@@ -121,13 +132,17 @@ def _centred(f: Array, attrs: Attrs, qx: QParams) -> Array:
     """
     step = 65536 // (numerics.LUT16_ENTRIES - 1)
     inside = np.arange(1, step, dtype=np.float64)
-    x = (np.arange(-32768.0, 32768.0, step)[:, None] + inside - int(qx.zero_point)) * np.float64(qx.scale)
+    x = (np.arange(-32768.0, 32768.0, step)[:, None] + inside - int(qx.zero_point)) * np.float64(
+        qx.scale
+    )
     with np.errstate(all="ignore"):
-        error = FUNCTIONS[attrs["kind"]](x, attrs) - (f[:-1, None] + np.diff(f)[:, None] * (inside / step))
+        error = FUNCTIONS[attrs["kind"]](x, attrs) - (
+            f[:-1, None] + np.diff(f)[:, None] * (inside / step)
+        )
     mean = error.mean(axis=1)  # (512,)
     # what is left of rounding on straight pieces is no error
     mean = np.where(np.isfinite(mean) & (np.abs(mean) > 1e-12 * np.abs(f).max()), mean, 0.0)
-    return f + (np.append(mean[:1], mean) + np.append(mean, mean[-1:])) / 2
+    return np.asarray(f + (np.append(mean[:1], mean) + np.append(mean, mean[-1:])) / 2)
 
 
 def _finite(f: Array) -> Array:
@@ -135,4 +150,4 @@ def _finite(f: Array) -> Array:
     if good.size == 0:
         return np.zeros_like(f)
     nearest = good[np.abs(good[None, :] - np.arange(len(f))[:, None]).argmin(axis=1)]
-    return f[nearest]
+    return np.asarray(f[nearest])

@@ -49,12 +49,17 @@ def _match(r: Rewrite, node: Node) -> tuple[str, dict[str, object]] | None:
 
 def product(r: Rewrite, node: Node) -> tuple[float, list[str]]:
     """Flatten nested Muls that nothing else reads: (number, factors)."""
-    k, factors = 1.0, []
+    k = 1.0
+    factors: list[str] = []
     for i in node.inputs:
         name = r.now(i)
         data = r.data(name)
         inner = r.source(name, "Mul", single=True)
-        if data is not None and data.size == 1 and data.ndim <= len(r.old.values[node.outputs[0]].shape):
+        if (
+            data is not None
+            and data.size == 1
+            and data.ndim <= len(r.old.values[node.outputs[0]].shape)
+        ):
             k *= float(data.reshape(-1)[0])
         elif inner is not None and "clip" not in inner.attrs:
             deeper, more = product(r, inner)
@@ -88,7 +93,11 @@ def _gate(r: Rewrite, x: str, gate: str, k: float) -> str | None:
 def _gelu(r: Rewrite, node: Node, x: str) -> str | None:
     """1 + erf(x / sqrt 2) or 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))."""
     split = constant_side(r, node)
-    core = r.source(split[0]) if split and split[1].size == 1 and _near(float(split[1].reshape(-1)[0]), 1) else None
+    core = (
+        r.source(split[0])
+        if split and split[1].size == 1 and _near(float(split[1].reshape(-1)[0]), 1)
+        else None
+    )
     if core is None or _kind(core) not in ("Erf", "Tanh"):
         return None
     inside = r.source(core.inputs[0], "Mul")

@@ -100,16 +100,16 @@ def _forward(r: Rewrite, node: Node) -> bool:
     if node.op == "Conv":
         group, oc, icg = node.attrs["group"], w.shape[0], w.shape[-1]
         spread = np.repeat(c.reshape(group, icg), oc // group, axis=0).reshape(oc, 1, 1, icg)
-        wc, axes = w * spread, (1, 2, 3)
+        wc, axes = w * spread, [1, 2, 3]
     elif node.op == "DepthwiseConv":
-        wc, axes = w * c, (0, 1)
+        wc, axes = w * c, [0, 1]
     else:
-        wc, axes = w * c, (1,)
+        wc, axes = w * c, [1]
     names = [r.now(i) if i else "" for i in node.inputs]
     if before.op == "Mul":
         names[1] = r.const(f"{names[1]}~", wc)
     else:
-        shift = wc.astype(np.float64).sum(axis=axes)
+        shift = wc.astype(np.float64).sum(axis=tuple(axes))
         total = shift if bias is None else bias + shift
         names[2] = r.const(f"{names[2] or plain_name(node.outputs[0]) + '.bias'}~", total)
     names[0] = split[0]
@@ -130,5 +130,6 @@ def per_channel(c: Array, channels: int, x: tuple[int, ...], out: tuple[int, ...
 def _plain(r: Rewrite, node: Node) -> bool:
     """True when weights and bias are float constants."""
     return all(
-        not i or (r.data(r.now(i)) is not None and r.values[r.now(i)].q is None) for i in node.inputs[1:]
+        not i or (r.data(r.now(i)) is not None and r.values[r.now(i)].q is None)
+        for i in node.inputs[1:]
     )

@@ -53,7 +53,13 @@ def _merge(r: Rewrite, node: Node) -> bool:
     if np.broadcast_shapes(r.shape(y), both.shape) != r.old.values[node.outputs[0]].shape:
         return False
     r.changing()
-    r.emit(node.op, [y, r.const(f"{node.outputs[0]}~c", both)], node.attrs, out=node.outputs[0], name=node.name)
+    r.emit(
+        node.op,
+        [y, r.const(f"{node.outputs[0]}~c", both)],
+        node.attrs,
+        out=node.outputs[0],
+        name=node.name,
+    )
     return True
 
 
@@ -61,10 +67,13 @@ def _negate(r: Rewrite, node: Node) -> bool:
     """-x becomes x * -1 where an Add or Mul can take it; here only c - x stays as it is."""
     if node.op != "Unary" or node.attrs["kind"] != "Neg":
         return False
-    if r.source(node.inputs[0], "Conv", "DepthwiseConv", "FullyConnected", "Mul", single=True) is None:
+    if (
+        r.source(node.inputs[0], "Conv", "DepthwiseConv", "FullyConnected", "Mul", single=True)
+        is None
+    ):
         return False
     r.changing()
-    minus = r.const(f"{node.outputs[0]}~minus", np.float32(-1).reshape(()))
+    minus = r.const(f"{node.outputs[0]}~minus", -1.0)
     r.emit("Mul", [r.now(node.inputs[0]), minus], out=node.outputs[0], name=node.name)
     return True
 

@@ -130,7 +130,11 @@ def regroup(shape: Shape, perm: Perm, out: Shape) -> Perm | None:
         return None
     groups = sorted(([perm[i] for i in ins] for ins, _ in segments), key=min)
     q = tuple(a for a in range(len(shape)) if shape[a] == 1) + tuple(a for g in groups for a in g)
-    return None if identity(q) or moves_only_ones(transposed(shape, q), compose(inverse(q), perm)) else q
+    return (
+        None
+        if identity(q) or moves_only_ones(transposed(shape, q), compose(inverse(q), perm))
+        else q
+    )
 
 
 def _segments(x: Shape, out: Shape) -> list[tuple[list[int], list[int]]] | None:

@@ -7,7 +7,17 @@ import math
 from edgeq.graph.ir import Graph, Node
 from edgeq.passes.rewrite import Rewrite
 
-FUSABLE = ("Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected", "MatMul", "Add", "Sub", "Mul", "Div")
+FUSABLE = (
+    "Conv",
+    "DepthwiseConv",
+    "ConvTranspose",
+    "FullyConnected",
+    "MatMul",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+)
 
 
 def fuse_clips(graph: Graph) -> Graph:
@@ -23,7 +33,13 @@ def fuse_clips(graph: Graph) -> Graph:
         was = before.attrs.get("clip", (-math.inf, math.inf))
         clip = tuple(min(max(float(v), lo), hi) for v in was)
         r.changing()
-        r.emit(before.op, before.inputs, {**before.attrs, "clip": clip}, out=node.outputs[0], name=before.name)
+        r.emit(
+            before.op,
+            before.inputs,
+            {**before.attrs, "clip": clip},
+            out=node.outputs[0],
+            name=before.name,
+        )
     return r.finish()
 
 

@@ -25,7 +25,10 @@ def fold_constants(graph: Graph) -> Graph:
 def _fold(r: Rewrite, node: Node) -> bool:
     ins = [r.values[r.now(i)] if i else None for i in node.inputs]
     out = node.outputs[0]
-    if any(v is not None and (v.data is None or v.q is not None) for v in ins) or out in r.old.outputs:
+    if (
+        any(v is not None and (v.data is None or v.q is not None) for v in ins)
+        or out in r.old.outputs
+    ):
         return False
     if math.prod(r.old.values[out].shape) > MAX_FOLDED:
         return False

@@ -52,7 +52,7 @@ def _phase(r: Rewrite, name: str) -> tuple[str, int, int, int] | None:
     if node is None or len(node.attrs["steps"]) != 4:
         return None
     _, h, w, c = r.shape(node.inputs[0])
-    starts, ends, steps = node.attrs["starts"], node.attrs["ends"], node.attrs["steps"]
+    starts, steps = node.attrs["starts"], node.attrs["steps"]
     s = steps[1]
     whole = s > 1 and steps == (1, s, s, 1) and h % s == 0 and w % s == 0
     inside = starts[0] == starts[3] == 0 and starts[1] < s and starts[2] < s

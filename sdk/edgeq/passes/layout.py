@@ -21,7 +21,17 @@ from edgeq.passes.axes import (
 from edgeq.passes.rewrite import Rewrite
 
 MANY = ("Add", "Sub", "Mul", "Div", "Concat")
-ONE = ("Unary", "Slice", "Pad", "Softmax", "FullyConnected", "PRelu", "ReduceMean", "Gather", "Reshape")
+ONE = (
+    "Unary",
+    "Slice",
+    "Pad",
+    "Softmax",
+    "FullyConnected",
+    "PRelu",
+    "ReduceMean",
+    "Gather",
+    "Reshape",
+)
 
 
 def sink_transposes(graph: Graph) -> Graph:
@@ -55,7 +65,9 @@ def _sink(r: Rewrite, sources: dict[str, tuple[str, Perm]], node: Node) -> bool:
     many = node.op in MANY
     rank = len(r.old.values[node.outputs[0]].shape) if many else len(r.shape(ins[0]))
     known = [
-        sources[i] for i in (ins if many else ins[:1]) if i in sources and len(sources[i][1]) == rank
+        sources[i]
+        for i in (ins if many else ins[:1])
+        if i in sources and len(sources[i][1]) == rank
     ]
     if not known:
         return False

@@ -16,7 +16,9 @@ def restore_names(graph: Graph) -> Graph:
             taken.add(plain)
             taken.discard(name)
             new[name] = plain
-    labels = [n.name if "~" not in n.name else new.get(n.outputs[0], n.outputs[0]) for n in graph.nodes]
+    labels = [
+        n.name if "~" not in n.name else new.get(n.outputs[0], n.outputs[0]) for n in graph.nodes
+    ]
     if not new and labels == [n.name for n in graph.nodes]:
         return graph
     values = {}

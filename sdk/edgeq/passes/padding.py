@@ -32,7 +32,11 @@ def _folded(r: Rewrite, node: Node, pad: Node) -> dict[str, object] | None:
     (top, bottom), (left, right) = edge[1], edge[2]
     a = dict(node.attrs)
     was = a.get("pads", (0, 0, 0, 0))
-    pads = tuple(p + q for p, q in zip(was, (top, left, bottom, right), strict=True)) if len(was) == 4 else ()
+    pads = (
+        tuple(p + q for p, q in zip(was, (top, left, bottom, right), strict=True))
+        if len(was) == 4
+        else ()
+    )
     if node.op in ("Conv", "DepthwiseConv"):
         w = r.shape(r.now(node.inputs[1]))
         kernel = w[1:3] if node.op == "Conv" else w[:2]

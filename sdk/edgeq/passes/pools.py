@@ -15,7 +15,11 @@ def simplify_pools(graph: Graph) -> Graph:
             if not any(node.attrs["pads"]) and r.shape(x)[1:3] == tuple(node.attrs["kernel"]):
                 r.changing()
                 r.emit(
-                    "ReduceMean", [x], {"axes": (1, 2), "keepdims": True}, out=node.outputs[0], name=node.name
+                    "ReduceMean",
+                    [x],
+                    {"axes": (1, 2), "keepdims": True},
+                    out=node.outputs[0],
+                    name=node.name,
                 )
                 continue
         r.copy(node)

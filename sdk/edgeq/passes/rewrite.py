@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from edgeq.errors import ModelError
 from edgeq.graph.ir import Array, Graph, Node, Shape, Value, constant
 from edgeq.ops import OPS
+
+MAX_ELEMENTS = 2**31
 
 
 class Builder:
@@ -36,10 +40,11 @@ class Builder:
     def data(self, name: str) -> Array | None:
         return self.values[name].data if name else None
 
-    def const(self, base: str, data: Array) -> str:
+    def const(self, base: str, data: ArrayLike) -> str:
         """Add a float32 constant and return its name."""
         name = self.fresh(base)
-        self.values[name] = constant(name, np.ascontiguousarray(data, np.float32).reshape(data.shape))
+        array = np.asarray(data, np.float32)
+        self.values[name] = constant(name, np.ascontiguousarray(array).reshape(array.shape))
         return name
 
     def emit(
@@ -58,6 +63,11 @@ class Builder:
             shape = OPS[op].shape(attrs, shapes)
         except ValueError as e:
             raise ModelError(f"node {name or out} ({op}): {e}. Re-export the model.") from None
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise ModelError(
+                f"node {name or out} ({op}): a value must have at most 2^31 elements, got {tuple(shape)}. "
+                "Use a smaller input."
+            )
         node = Node(op, name or out, tuple(inputs), (out,), attrs)
         self.values[out] = Value(out, tuple(int(d) for d in shape))
         self.nodes.append(node)

@@ -32,7 +32,9 @@ def _shuffle(r: Rewrite, node: Node) -> bool:
         return False
     out = node.outputs[0]
     r.changing()
-    a = r.emit("Reshape", [x], {"shape": (*shape[:3], *wide[-2:])}, out=r.fresh(f"{split.outputs[0]}~"))
+    a = r.emit(
+        "Reshape", [x], {"shape": (*shape[:3], *wide[-2:])}, out=r.fresh(f"{split.outputs[0]}~")
+    )
     b = r.emit("Transpose", [a], {"perm": SWAP}, out=r.fresh(f"{turn.outputs[0]}~"))
     r.emit("Reshape", [b], {"shape": shape}, out=out, name=node.name)
     return True

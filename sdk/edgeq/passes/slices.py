@@ -16,7 +16,9 @@ def merge_slices(graph: Graph) -> Graph:
             continue
         starts, ends, steps = [], [], []
         for i, size in enumerate(r.shape(inner.inputs[0])):
-            first = range(size)[inner.attrs["starts"][i] : inner.attrs["ends"][i] : inner.attrs["steps"][i]]
+            first = range(size)[
+                inner.attrs["starts"][i] : inner.attrs["ends"][i] : inner.attrs["steps"][i]
+            ]
             both = first[node.attrs["starts"][i] : node.attrs["ends"][i] : node.attrs["steps"][i]]
             starts.append(both.start)
             ends.append(min(both.stop, size))

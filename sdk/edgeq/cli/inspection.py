@@ -58,7 +58,10 @@ def _header(body: bytes) -> dict[str, Any]:
     from edgeq.runtime import isa
 
     header = np.frombuffer(body, isa.HEADER_DTYPE, 1)[0]
-    return {"format_version": int(header["format_version"]), "isa_version": int(header["isa_version"])}
+    return {
+        "format_version": int(header["format_version"]),
+        "isa_version": int(header["isa_version"]),
+    }
 
 
 def _sections(body: bytes) -> list[dict[str, Any]]:
@@ -68,7 +71,11 @@ def _sections(body: bytes) -> list[dict[str, Any]]:
     names = {kind: name for name, kind in isa.SECTIONS.items()}
     table = np.frombuffer(body, isa.SECTION_DTYPE, number, isa.HEADER_DTYPE.itemsize)
     return [
-        {"name": names.get(int(row["kind"]), "?"), "offset": int(row["offset"]), "bytes": int(row["bytes"])}
+        {
+            "name": names.get(int(row["kind"]), "?"),
+            "offset": int(row["offset"]),
+            "bytes": int(row["bytes"]),
+        }
         for row in table
     ]
 
@@ -81,8 +88,19 @@ def _ports(program: Program, first: int, specs: Any) -> list[dict[str, Any]]:
     for row, spec in zip(program.tensors[first : first + len(specs)], specs, strict=True):
         at, number = int(row["qparams"]), int(row["q_count"])
         scale = np.frombuffer(program.qparams, "<f4", number, at) if number else np.ones(0, "<f4")
-        zero = np.frombuffer(program.qparams, "<i4", number, at + 4 * number) if number else np.zeros(0, "<i4")
-        ports.append({**spec, "dtype": kinds[int(row["dtype"])], "scale": scale.tolist(), "zero_point": zero.tolist()})
+        zero = (
+            np.frombuffer(program.qparams, "<i4", number, at + 4 * number)
+            if number
+            else np.zeros(0, "<i4")
+        )
+        ports.append(
+            {
+                **spec,
+                "dtype": kinds[int(row["dtype"])],
+                "scale": scale.tolist(),
+                "zero_point": zero.tolist(),
+            }
+        )
     return ports
 
 
@@ -125,7 +143,10 @@ def _bytes(program: Program, tensor: int) -> int:
     if tensor >= len(program.tensors):
         return 0
     kinds = {number: isa.DTYPE_BYTES[name] for name, number in isa.DTYPES.items()}
-    return int(np.prod(_shape(program, tensor), dtype=np.int64)) * kinds[int(program.tensors[tensor]["dtype"])]
+    return (
+        int(np.prod(_shape(program, tensor), dtype=np.int64))
+        * kinds[int(program.tensors[tensor]["dtype"])]
+    )
 
 
 def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -155,17 +176,29 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     fact += [(key.replace("_", " "), _inline(value)) for key, value in origin.items()]
     out.line(facts(fact))
     out.line()
-    out.line(table(("section", "offset", "size"), [(s["name"], s["offset"], size(s["bytes"])) for s in about["sections"]]))
+    out.line(
+        table(
+            ("section", "offset", "size"),
+            [(s["name"], s["offset"], size(s["bytes"])) for s in about["sections"]],
+        )
+    )
     if rows:
         out.line()
-        listing = [(r["index"], r["op"], _by(r["out"]), count(r["macs"]), size(r["bytes"]), r["node"]) for r in rows]
+        listing = [
+            (r["index"], r["op"], _by(r["out"]), count(r["macs"]), size(r["bytes"]), r["node"])
+            for r in rows
+        ]
         out.line(table(("#", "op", "output", "MACs", "bytes", "node"), listing))
 
 
 def _port(port: dict[str, Any]) -> str:
     scale, zero = port["scale"], port["zero_point"]
     if len(scale) == 1:
-        law = f"real = {scale[0]:.6g} * (i - {zero[0]})" if zero[0] >= 0 else f"real = {scale[0]:.6g} * (i + {-zero[0]})"
+        law = (
+            f"real = {scale[0]:.6g} * (i - {zero[0]})"
+            if zero[0] >= 0
+            else f"real = {scale[0]:.6g} * (i + {-zero[0]})"
+        )
     else:
         law = f"{len(scale)} scales" if scale else "not quantized"
     return f"{port['name']} {_by(port['shape'])} {port['dtype']}, {law}"

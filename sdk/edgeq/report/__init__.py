@@ -1,0 +1,1 @@
+"""What happened, in numbers: data folders, metrics, evaluation."""
