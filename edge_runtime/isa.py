@@ -83,6 +83,8 @@ HEAD: list[Field] = [
 FLAG_LUT_STEP = 1  # after the table a per-channel step: y = clamp(rint(f32(T) * r[c]) + zp[c])
 FLAG_COUNT_PAD = 2  # average pooling divides by the full window
 FLAG_TRANSPOSE_B = 4  # GEMM: in1 is (N, K)
+FLAG_LUT_GATE = 8  # CONV, DWCONV with LUT16: y = clamp(rint((f32(acc) * r[c]) * f32(T)) + zp[c])
+GATE_EXPONENT = 80  # with FLAG_LUT_GATE |r| < 2**80, so that no product is NaN
 
 WINDOW: list[Field] = [
     ("kh", "u2"), ("kw", "u2"), ("sh", "u2"), ("sw", "u2"), ("dh", "u2"), ("dw", "u2"),
@@ -176,7 +178,8 @@ def c_header() -> str:
     ]  # fmt: skip
     for name in ("FORMAT_VERSION", "ISA_VERSION", "NONE16", "NONE32", "ALIGN", "LANES", "MAX_DIMS", "MAX_FILE_BYTES",
                  "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS",
-                 "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B"):  # fmt: skip
+                 "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B",
+                 "FLAG_LUT_GATE", "GATE_EXPONENT"):  # fmt: skip
         out.append(f"#define EQ_{name} {globals()[name]}u")
     tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "LUT": LUT_KINDS,
               "EW": ELEMENTWISE_KINDS, "POOL": POOL_KINDS, "RESIZE": RESIZE_KINDS}  # fmt: skip

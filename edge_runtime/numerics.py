@@ -71,6 +71,15 @@ def lut16(x: Array, table: Array) -> Array:
     return y
 
 
+def gate(acc: Array, r: Array, t: Array, zp: Any, lo: Any, hi: Any) -> Array:
+    """A gated activation x * g(x): y = clamp(rint_even((f32(acc) * r) * f32(t)) + zp).
+
+    acc int32 stands for x and t (int32, from a table) for g; r float32 holds both scales over s_y.
+    """
+    x = acc.astype(np.float32) * np.asarray(r, np.float32)
+    return rint_clamp(x * t.astype(np.float32), zp, lo, hi)
+
+
 def table_points(scale: float, zero_point: int, *, entries: int) -> Array:
     """Real inputs (float64) at which a table of 256 (int8) or 513 (int16) entries is sampled."""
     if entries == LUT8_ENTRIES:

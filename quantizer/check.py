@@ -10,6 +10,7 @@ from edgeq.errors import QuantizeError
 from edgeq.graph.ir import RANGES, Array, Graph, Node, QParams, Value
 from edgeq.ops import OPS
 from edgeq.quantizer import flow
+from edgeq.quantizer.accumulators import accumulator_scale, may_accumulate
 from edgeq.quantizer.weights import channel_axis, check_accumulator
 
 ACTIVATIONS = ("int8", "int16")
@@ -24,6 +25,7 @@ def verify_quantized(graph: Graph) -> None:
     known = {*graph.inputs, *(v.name for v in graph.values.values() if v.is_constant)}
     for name in flow.activations(graph):
         _check_activation(graph.value(name))
+    _check_accumulators(graph)
     for name in graph.inputs:
         if _q(graph, name).dtype != "int8" or _q(graph, name).per_channel:
             _refuse(f"input {name}", "must be int8 per tensor", _q(graph, name))
@@ -58,8 +60,8 @@ def _check_activation(value: Value) -> None:
     q = value.q
     if q is None or value.is_constant:
         _refuse(where, "must be computed and have QParams", q)
-    if q.dtype not in ACTIVATIONS:
-        _refuse(where, "must be int8 or int16", q.dtype)
+    if q.dtype not in (*ACTIVATIONS, "int32"):
+        _refuse(where, "must be int8 or int16, or an int32 accumulator", q.dtype)
     _check_numbers(where, q)
     if q.per_channel and (q.axis != -1 or not value.shape or len(q.scale) != value.shape[-1]):
         _refuse(
@@ -67,6 +69,21 @@ def _check_activation(value: Value) -> None:
             f"must have one scale per channel of its last axis, shape {value.shape}",
             len(q.scale),
         )
+
+
+def _check_accumulators(graph: Graph) -> None:
+    """An int32 value is what a Conv-like node sums up, seen by one table function alone."""
+    consumers = graph.consumers()
+    made = {n.outputs[0]: n for n in graph.nodes}
+    for name in flow.activations(graph):
+        q = _q(graph, name)
+        if q.dtype != "int32":
+            continue
+        node = made.get(name)
+        if node is None or not may_accumulate(graph, node, consumers[name]):
+            _refuse(f"value {name}", "must be read by one table function to stay int32", q.dtype)
+        if not q.same(accumulator_scale(graph, node)):
+            _refuse(f"value {name}", "must have the scale s_x * s_w to stay int32", q.scale)
 
 
 def _check_numbers(where: str, q: QParams) -> None:
@@ -104,6 +121,8 @@ def _check_inputs(graph: Graph, node: Node, where: str) -> None:
         value, q = graph.value(name), _q(graph, name)
         if value.is_constant:
             _check_constant(where, value)
+        if q.dtype == "int32":
+            continue
         if q.per_channel and not flow.takes_per_channel(graph, node, name):
             _refuse(where, f"must read {name} per tensor", "scales per channel")
         if q.dtype == "int16" and not flow.takes_wide(node):

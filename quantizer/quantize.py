@@ -13,6 +13,7 @@ from edgeq.ops import OPS
 from edgeq.ops.unary import FUNCTIONS
 from edgeq.quantizer import bias as bias_correction
 from edgeq.quantizer import flow
+from edgeq.quantizer.accumulators import read_accumulators
 from edgeq.quantizer.assign import assign_scales
 from edgeq.quantizer.check import verify_quantized
 from edgeq.quantizer.operands import quantize_operand, quantize_shared
@@ -35,6 +36,7 @@ def quantize(graph: Graph, statistics: Statistics, recipe: Recipe | None = None)
     groups = scale_groups(graph, recipe)
     scales = assign_scales(graph, statistics, groups, recipe)
     quantized = _with_integers(graph, statistics, scales, recipe)
+    quantized = read_accumulators(quantized, recipe)
     verify_quantized(quantized)
     return quantized
 

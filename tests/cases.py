@@ -141,7 +141,7 @@ def _conv_cases() -> list[Case]:
         Case("Conv", ((1, 8, 8, 16),), conv(), weights=(20, 1, 1, 16), bias=False, note="nobias"),
     ]
     for unary in ("Silu", "LeakyRelu", "Sigmoid", "HardSwish"):
-        for pre in ("i8", "i16"):
+        for pre in ("i8", "i16", "acc"):
             for kind in ("i8", "c8", "i16"):
                 out.append(
                     Case(
@@ -356,6 +356,9 @@ def _other_cases() -> list[Case]:
         Case("ReduceMean", (x,), {"axes": (1, 2), "keepdims": False}),
         Case("ReduceMean", (x,), {"axes": (1, 2, 3), "keepdims": True}, ("i16",), out="i16"),
         Case("ReduceMean", (x,), {"axes": (3,), "keepdims": False}),
+        Case("ReduceMean", (x,), {"axes": (0, 1, 2, 3), "keepdims": False}, note="scalar"),
+        Case("Div", (x, ()), {}, ("i8", "i8"), note="by-scalar"),
+        Case("Unary", ((),), {"kind": "Square"}, ("i8",), out="i16", note="scalar"),
         Case("Softmax", ((3, 10),), {}),
         Case("Softmax", ((1, 1000),), {}, ("i16",), out="i16"),
         Case("Softmax", ((2, 4, 7),), {}, ("i16",)),
@@ -398,7 +401,7 @@ def build(case: Case) -> tuple[Graph, dict[str, Array]]:
     names: list[str] = []
     shared: QParams | None = None
     for i, (shape, kind) in enumerate(zip(case.shapes, case.kinds, strict=True)):
-        q = shared or _random_q(rng, kind, shape[-1])
+        q = shared or _random_q(rng, kind, shape[-1] if shape else 1)
         if case.op == "Concat" and case.attrs["axis"] != len(shape) - 1:
             shared = q
         data = rng.integers(q.lo, q.hi + 1, shape).astype(q.dtype)
@@ -423,7 +426,13 @@ def build(case: Case) -> tuple[Graph, dict[str, Array]]:
     nodes, result = [Node(case.op, "node", tuple(names), ("y",), case.attrs)], "y"
     shape = OPS[case.op].shape(case.attrs, [values[n].shape if n else None for n in names])
     real = _real(nodes[0], values, inputs)
-    if case.unary:
+    if case.unary and case.pre == "acc":
+        x, w = values["x0"].q, values["w"].q
+        assert x is not None
+        assert w is not None
+        scale = (x.scale.astype(np.float64) * w.scale).astype(np.float32)
+        values["y"] = Value("y", shape, q=QParams(scale, np.zeros_like(scale, np.int32), "int32"))
+    elif case.unary:
         values["y"] = Value(
             "y",
             shape,
@@ -431,6 +440,7 @@ def build(case: Case) -> tuple[Graph, dict[str, Array]]:
                 np.clip(real, -12, 12) if case.unary == "Sigmoid" else real, case.pre, whole=True
             ),
         )
+    if case.unary:
         nodes.append(Node("Unary", "table", ("y",), ("z",), {"kind": case.unary, "alpha": 0.1}))
         real, result = OPS["Unary"].real(nodes[1].attrs, [real]), "z"
     moves = OPS[case.op].moves and not case.unary

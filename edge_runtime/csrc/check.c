@@ -65,11 +65,13 @@ const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t
   return s->base + offset;
 }
 
-static bool finite_f32(const uint8_t *at) {
+static uint32_t u32_at(const uint8_t *at) {
   uint32_t bits;
   memcpy(&bits, at, 4);
-  return (bits & 0x7f800000u) != 0x7f800000u;
+  return bits;
 }
+
+static bool finite_f32(const uint8_t *at) { return (u32_at(at) & 0x7f800000u) != 0x7f800000u; }
 
 static bool finite_f64(const uint8_t *at) {
   uint64_t bits;
@@ -102,6 +104,9 @@ bool eq_need_rows(eq_check *c, uint32_t offset, uint64_t count, const char *kind
       case 'f':
         ok = finite_f32(v);
         break;
+      case 'g':
+        ok = (u32_at(v) >> 23 & 255) < 127 + EQ_GATE_EXPONENT;
+        break;
       case 'd':
         ok = finite_f64(v);
         break;
@@ -132,6 +137,8 @@ bool eq_need_rows(eq_check *c, uint32_t offset, uint64_t count, const char *kind
 }
 
 bool eq_need_lut(eq_check *c, const eq_head *h, bool allow_none) {
+  if (h->flags & EQ_FLAG_LUT_GATE && h->lut_kind != EQ_LUT_LUT16)
+    return eq_fail(c, "a gate needs a table of kind LUT16");
   switch (h->lut_kind) {
   case EQ_LUT_NONE:
     return allow_none || eq_fail(c, "needs a table");

@@ -160,15 +160,6 @@ const void *edgeq_section(const edgeq_model *m, int kind, size_t *bytes) {
 
 /* ---- copies between dense caller arrays and strided tensors ---- */
 
-static bool dense(const edgeq_tensor *t) {
-  int64_t expect = 1;
-  for (int d = t->ndim - 1; d >= 0; d--) {
-    if (t->dims[d] > 1 && t->strides[d] != expect) return false;
-    expect *= t->dims[d];
-  }
-  return true;
-}
-
 /* The tensor of input or output `index` when the call fits it, else NULL with the error set. */
 static const edgeq_tensor *io_tensor(edgeq_model *m, bool output, uint32_t index, size_t count) {
   const char *role = output ? "output" : "input";
@@ -193,7 +184,7 @@ static int64_t element(const edgeq_tensor *t, size_t i) {
 
 static void copy(const edgeq_tensor *t, uint8_t *tensor, uint8_t *array, bool to_tensor) {
   const size_t size = eq_dtype_bytes(t->dtype);
-  const size_t run = dense(t)                       ? t->count
+  const size_t run = eq_dense(t)                    ? t->count
                      : t->strides[t->ndim - 1] == 1 ? (size_t)t->dims[t->ndim - 1]
                                                     : 1;
   for (size_t i = 0; i < t->count; i += run) {

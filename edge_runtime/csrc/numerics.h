@@ -41,6 +41,11 @@ static inline int32_t eq_requantize(int32_t acc, float m, int32_t zp, int32_t lo
   return eq_rint_clamp((float)acc * m, zp, lo, hi);
 }
 
+/* A gated activation x * g(x): the accumulator times its multiplier times the table's gate. */
+static inline int32_t eq_gate(int32_t acc, float r, int32_t t, int32_t zp, int32_t lo, int32_t hi) {
+  return eq_rint_clamp(((float)acc * r) * (float)t, zp, lo, hi);
+}
+
 /* 256-entry table, x int8. */
 static inline int32_t eq_lut8(int32_t x, const int16_t *table) { return table[x + 128]; }
 

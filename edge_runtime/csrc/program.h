@@ -34,6 +34,15 @@ static inline uint32_t eq_lanes(uint32_t n) { return (n + EQ_LANES - 1) / EQ_LAN
 static inline size_t eq_dtype_bytes(int dtype) {
   return dtype == EQ_DTYPE_INT8 ? 1 : dtype == EQ_DTYPE_INT16 ? 2 : 4;
 }
+/* True when the elements lie one after the other in row-major order. */
+static inline bool eq_dense(const edgeq_tensor *t) {
+  int64_t expect = 1;
+  for (int d = t->ndim - 1; d >= 0; d--) {
+    if (t->dims[d] > 1 && t->strides[d] != expect) return false;
+    expect *= t->dims[d];
+  }
+  return true;
+}
 static inline int32_t eq_dtype_min(int dtype) { return dtype == EQ_DTYPE_INT8 ? -128 : -32768; }
 static inline int32_t eq_dtype_max(int dtype) { return dtype == EQ_DTYPE_INT8 ? 127 : 32767; }
 

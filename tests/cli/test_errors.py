@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgeq.cli import console
+from edgeq.errors import UnsupportedOp
 from tests.cli.conftest import Called, Edgeq, Tiny, tiny_model, write_pictures
 
 
@@ -28,7 +29,7 @@ def refused(done: Called, *words: str) -> None:
 
 
 def quantize(edgeq: Edgeq, model: object, data: object, *more: object) -> Called:
-    return edgeq("-q" if False else "quantize", model, "-o", "made.edgeq", "--data", data, *more)
+    return edgeq("quantize", model, "-o", "made.edgeq", "--data", data, *more)
 
 
 def test_unknown_verb_gets_a_suggestion(edgeq: Edgeq) -> None:
@@ -67,6 +68,25 @@ def test_damaged_edgeq(edgeq: Edgeq, tiny: Tiny) -> None:
     body[len(body) // 2] ^= 0x55
     Path("bad.edgeq").write_bytes(body)
     refused(edgeq("run", "bad.edgeq", tiny.data / "images"), "bad.edgeq", "checksum")
+
+
+def test_quantized_model(edgeq: Edgeq, tiny: Tiny) -> None:
+    assert edgeq("quantize", tiny.onnx, "-o", "q.onnx", "--data", tiny.data).code == 0
+    refused(
+        quantize(edgeq, "q.onnx", tiny.data, "--card", tiny.card), "q.onnx", "quantized already"
+    )
+
+
+def test_a_long_list_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        "tiny.onnx: 90 nodes are not supported:",
+        *(f"  node {i}" for i in range(90)),
+        "Replace them.",
+    ]
+    assert console.report(UnsupportedOp("\n".join(lines))) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == console.MOST_LINES + 1
+    assert shown[-2:] == ["  ... and 80 more (all: EDGEQ_DEBUG=1)", "Replace them."]
 
 
 def test_empty_data_folder(edgeq: Edgeq, tiny: Tiny) -> None:

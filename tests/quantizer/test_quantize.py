@@ -125,9 +125,24 @@ def test_an_output_whose_channels_are_not_last_is_wide_per_tensor() -> None:
 def test_a_table_behind_a_convolution_reads_int16_with_zero_on_a_knot() -> None:
     net = Net()
     pre = net.conv(net.input(1, 8, 8, 3), 6)
-    made = quantized(net.graph(net.conv(net.unary(pre, "Silu"), 2)))
+    made = quantized(net.graph(net.conv(net.unary(pre, "Softplus"), 2)))
     assert q_of(made, pre).dtype == "int16"
     assert int(q_of(made, pre).zero_point) % 128 == 0
+
+
+def test_a_gated_function_reads_the_accumulators_of_its_convolution() -> None:
+    net = Net()
+    pre = net.conv(net.input(1, 8, 8, 3), 6)
+    made = quantized(net.graph(net.conv(net.unary(pre, "Silu"), 2)))
+    assert q_of(made, pre).dtype == "int32"
+    assert q_of(made, pre).scale.shape == (6,)
+
+
+def test_an_accumulator_with_a_second_reader_stays_int16() -> None:
+    net = Net()
+    pre = net.conv(net.input(1, 8, 8, 3), 6)
+    both = net.node("Add", [net.unary(pre, "Silu"), pre])
+    assert q_of(quantized(net.graph(net.conv(both, 2))), pre).dtype == "int16"
 
 
 def test_squares_and_divisors_are_int16() -> None:

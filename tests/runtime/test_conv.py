@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeq.runtime import _engine, isa
@@ -185,6 +187,45 @@ def test_any_thread_count_gives_the_same_bytes(case: Case, depthwise: bool, leve
     for threads in (1, 2, 3, 4):
         got = run(program, x, expected.shape, case.dtype, level=level, threads=threads)
         np.testing.assert_array_equal(got, expected)
+
+
+small = st.integers(1, 4)
+pairs = st.tuples(small, small)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    case=st.builds(
+        Case,
+        ic=st.integers(1, 40),
+        oc=st.integers(1, 40),
+        hw=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        kernel=pairs,
+        stride=pairs,
+        dilation=pairs,
+        pad=st.tuples(st.integers(-3, 5), st.integers(-3, 5)),
+        out_hw=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+        batch=st.integers(1, 2),
+        dtype=st.sampled_from(["int8", "int16"]),
+        lut=st.sampled_from(["NONE", "LUT8", "LUT16"]),
+        step=st.booleans(),
+        gap=st.integers(0, 3),
+    ),
+    groups=st.integers(1, 3),
+    depthwise=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_shape_gives_the_same_bytes(
+    case: Case, groups: int, depthwise: bool, seed: int
+) -> None:
+    if depthwise:
+        case = replace(case, oc=case.ic)
+    else:
+        case = replace(case, ic=case.ic * groups, oc=case.oc * groups, groups=groups)
+    program, x, expected = make(case, depthwise=depthwise, seed=seed)
+    for level in _engine.isa_list():
+        got = run(program, x, expected.shape, case.dtype, level=level)
+        np.testing.assert_array_equal(got, expected, err_msg=level)
 
 
 @pytest.mark.parametrize("level", _engine.isa_list())

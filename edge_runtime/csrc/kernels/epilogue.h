@@ -11,6 +11,7 @@ EQ_INLINE int32_t eq_epilogue_one(const eq_epilogue *e, int32_t acc, int c) {
   int32_t t = e->lut_kind == EQ_LUT_LUT8
                   ? eq_lut8(eq_requantize(acc, e->m[c], e->pre_zero, -128, 127), e->table)
                   : eq_lut16(eq_requantize(acc, e->m[c], e->pre_zero, -32768, 32767), e->table);
+  if (e->gate) return eq_gate(acc, e->r[c], t, e->zp[c], e->lo[c], e->hi[c]);
   if (e->step) return eq_requantize(t, e->r[c], e->zp[c], e->lo[c], e->hi[c]);
   return e->out16 ? t : eq_clamp(t, -128, 127);
 }

@@ -50,6 +50,14 @@ EQ_TARGET_AVX2 EQ_INLINE __m256i eq_apply256(__m256i x, const eq_step256 *s) {
   return _mm256_add_epi32(_mm256_cvtps_epi32(v), s->zp);
 }
 
+/* Gated activation: the accumulator, its multiplier and the table value t. */
+EQ_TARGET_AVX2 EQ_INLINE __m256i eq_gate256(__m256i acc, __m256i t, const eq_step256 *s) {
+  __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), s->m);
+  v = _mm256_mul_ps(v, _mm256_cvtepi32_ps(t));
+  v = _mm256_min_ps(_mm256_max_ps(v, s->lo), s->hi);
+  return _mm256_add_epi32(_mm256_cvtps_epi32(v), s->zp);
+}
+
 /* Tables by gathers of 32 bits. LUT8 reads one entry before the one it wants and keeps the high
  * half, so that nothing beyond the table is read; entry 0 comes from a gather at 0. */
 EQ_TARGET_AVX2 EQ_INLINE __m256i eq_lut8_256(__m256i x, const int16_t *table) {
@@ -82,7 +90,10 @@ EQ_TARGET_AVX2 EQ_INLINE void eq_store256(const eq_epilogue *e, const eq_panel25
   __m256i y = eq_apply256(acc, &p->pre);
   if (e->lut_kind != EQ_LUT_NONE) {
     y = eq_table256(e, y);
-    if (e->step) y = eq_apply256(y, &p->post);
+    if (e->gate)
+      y = eq_gate256(acc, y, &p->post);
+    else if (e->step)
+      y = eq_apply256(y, &p->post);
   }
   /* saturating packs: only a table value without a step can lie outside */
   const __m128i y16 = _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));

@@ -4,6 +4,7 @@
 #ifndef EDGEQ_EPILOGUE_AVX512_H
 #define EDGEQ_EPILOGUE_AVX512_H
 #include <immintrin.h>
+#include <string.h>
 #include "epilogue.h"
 
 #define EQ_TARGET EQ_TARGET_AVX512VNNI
@@ -17,7 +18,7 @@ typedef struct {
 /* Rows of one 16-channel panel. */
 typedef struct {
   eq_step512 pre, post; /* without a table `pre` is the whole epilogue */
-  __mmask16 mask;       /* channels that exist */
+  int channels;         /* of the 16, those that exist */
 } eq_panel512;
 
 EQ_TARGET EQ_INLINE eq_step512 eq_step512_of(const float *m, __m512i zp, __m512i lo, __m512i hi) {
@@ -29,7 +30,7 @@ EQ_TARGET EQ_INLINE eq_step512 eq_step512_of(const float *m, __m512i zp, __m512i
 EQ_TARGET EQ_INLINE eq_panel512 eq_panel512_of(const eq_epilogue *e, int c, int channels) {
   const __m512i zp = _mm512_loadu_si512(e->zp + c);
   const __m512i lo = _mm512_loadu_si512(e->lo + c), hi = _mm512_loadu_si512(e->hi + c);
-  eq_panel512 p = {.mask = (__mmask16)(channels >= 16 ? 0xffff : (1u << channels) - 1)};
+  eq_panel512 p = {.channels = channels < 16 ? channels : 16};
   if (e->lut_kind == EQ_LUT_NONE) {
     p.pre = eq_step512_of(e->m + c, zp, lo, hi);
     p.post = p.pre;
@@ -44,6 +45,14 @@ EQ_TARGET EQ_INLINE eq_panel512 eq_panel512_of(const eq_epilogue *e, int c, int 
 
 EQ_TARGET EQ_INLINE __m512i eq_apply512(__m512i x, const eq_step512 *s) {
   __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(x), s->m);
+  v = _mm512_min_ps(_mm512_max_ps(v, s->lo), s->hi);
+  return _mm512_add_epi32(_mm512_cvtps_epi32(v), s->zp);
+}
+
+/* Gated activation: the accumulator, its multiplier and the table value t. */
+EQ_TARGET EQ_INLINE __m512i eq_gate512(__m512i acc, __m512i t, const eq_step512 *s) {
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), s->m);
+  v = _mm512_mul_ps(v, _mm512_cvtepi32_ps(t));
   v = _mm512_min_ps(_mm512_max_ps(v, s->lo), s->hi);
   return _mm512_add_epi32(_mm512_cvtps_epi32(v), s->zp);
 }
@@ -84,22 +93,30 @@ EQ_TARGET EQ_INLINE void eq_store512(const eq_epilogue *e, const eq_panel512 *p,
   __m512i y = eq_apply512(acc, &p->pre);
   if (e->lut_kind != EQ_LUT_NONE) {
     y = e->lut_kind == EQ_LUT_LUT8 ? eq_lut8_512(y, e->table) : eq_lut16_512(y, e->table);
-    if (e->step) y = eq_apply512(y, &p->post);
+    if (e->gate)
+      y = eq_gate512(acc, y, &p->post);
+    else if (e->step)
+      y = eq_apply512(y, &p->post);
   }
-  /* Saturating narrowing: only a table value without a step can lie outside. The narrowing stores
-   * and masked stores are slow on some CPUs, so full panels avoid both. */
+  /* Saturating narrowing: only a table value without a step can lie outside. */
   if (e->out16) {
     const __m256i v = _mm512_cvtsepi32_epi16(y);
-    if (p->mask == 0xffff)
+    if (p->channels == 16) {
       _mm256_storeu_si256((__m256i *)(void *)out, v);
-    else
-      _mm256_mask_storeu_epi16(out, p->mask, v);
+    } else { /* masked stores are slower than this on the CPUs measured */
+      int16_t part[16];
+      _mm256_storeu_si256((__m256i *)(void *)part, v);
+      memcpy(out, part, (size_t)p->channels * 2);
+    }
   } else {
     const __m128i v = _mm512_cvtsepi32_epi8(y);
-    if (p->mask == 0xffff)
+    if (p->channels == 16) {
       _mm_storeu_si128((__m128i *)(void *)out, v);
-    else
-      _mm_mask_storeu_epi8(out, p->mask, v);
+    } else {
+      int8_t part[16];
+      _mm_storeu_si128((__m128i *)(void *)part, v);
+      memcpy(out, part, (size_t)p->channels);
+    }
   }
 }
 #endif

@@ -25,6 +25,7 @@ typedef struct {
   const int16_t *table;
   int lut_kind; /* EQ_LUT_* */
   bool step;    /* EQ_FLAG_LUT_STEP */
+  bool gate;    /* EQ_FLAG_LUT_GATE */
   bool out16;
   int32_t pre_zero;
 } eq_epilogue;
@@ -89,6 +90,7 @@ typedef struct {
   void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,
                int n);
   void (*max)(int32_t *y, const int32_t *x, int n);
+  void (*max8)(int8_t *y, const int8_t *x, int n);
   void (*sum)(int32_t *y, const int32_t *x, int n);
   void (*sum64)(int64_t *y, const int32_t *x, int n);
   /* y = mean of `valid` values divided by `count`, from their sums */

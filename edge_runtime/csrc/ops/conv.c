@@ -29,7 +29,7 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
   const uint64_t pad = ((uint64_t)ic + 63) / 64 * 64;
   if (taps > c->p->max_taps) c->p->max_taps = taps;
   return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, k * rows + pad, EQ_ALIGN) &&
-         eq_need_rows(c, h->qparams, rows, "bbfzlhf", y->dtype);
+         eq_need_rows(c, h->qparams, rows, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf", y->dtype);
 }
 
 typedef struct {
@@ -125,6 +125,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                           .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
                           .lut_kind = h->lut_kind,
                           .step = h->flags & EQ_FLAG_LUT_STEP,
+.gate = h->flags & EQ_FLAG_LUT_GATE,
                           .out16 = out->dtype == EDGEQ_INT16,
                           .pre_zero = cmd->pre_zero},
                     .w = weights,

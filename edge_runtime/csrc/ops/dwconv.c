@@ -18,7 +18,7 @@ bool eq_check_dwconv(eq_check *c, const eq_head *h) {
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, lanes = eq_lanes(channels);
   if (taps > c->p->max_taps) c->p->max_taps = taps;
   return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, (taps + 1) * lanes, EQ_ALIGN) &&
-         eq_need_rows(c, h->qparams, channels, "bbfzlhf", y->dtype);
+         eq_need_rows(c, h->qparams, channels, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf", y->dtype);
 }
 
 typedef struct {
@@ -76,6 +76,7 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                         .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
                         .lut_kind = h->lut_kind,
                         .step = h->flags & EQ_FLAG_LUT_STEP,
+.gate = h->flags & EQ_FLAG_LUT_GATE,
                         .out16 = out->dtype == EDGEQ_INT16,
                         .pre_zero = cmd->pre_zero},
                   .w = weights,

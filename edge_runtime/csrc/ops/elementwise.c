@@ -1,4 +1,5 @@
 /* elementwise.c: ELEMENTWISE, two operands (or one) broadcast against the output. */
+#include <string.h>
 #include "ops.h"
 
 /* numpy rules: dims align at the end and are equal or 1 */
@@ -43,38 +44,87 @@ static ptrdiff_t last_stride(const edgeq_tensor *t) {
 }
 
 static void load(const job *j, int32_t *v, const edgeq_tensor *t, const uint8_t *p, int64_t offset,
-                 int n) {
+                 ptrdiff_t stride, int n) {
   const eq_rows *rows = j->x->kernels->rows;
   if (t->dtype == EDGEQ_INT8)
-    rows->load8(v, (const int8_t *)p + offset, last_stride(t), n);
+    rows->load8(v, (const int8_t *)p + offset, stride, n);
   else
-    rows->load16(v, (const int16_t *)(const void *)p + offset, last_stride(t), n);
+    rows->load16(v, (const int16_t *)(const void *)p + offset, stride, n);
 }
 
-static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
+static void store(const job *j, int64_t offset, ptrdiff_t stride, const int32_t *v, int n) {
+  const eq_rows *rows = j->x->kernels->rows;
+  if (j->y->dtype == EDGEQ_INT8)
+    rows->store8((int8_t *)j->py + offset, stride, v, n);
+  else
+    rows->store16((int16_t *)(void *)j->py + offset, stride, v, n);
+}
+
+/* Step from one position of the second last axis to the next. */
+static ptrdiff_t line_stride(const edgeq_tensor *t) {
+  return t->ndim < 2 || t->dims[t->ndim - 2] == 1 ? 0 : t->strides[t->ndim - 2];
+}
+
+/* Lines [begin, end): a line is the last two axes. */
+static void run_lines(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
-  const eq_rows *rows = j->x->kernels->rows;
-  const int channels = j->y->dims[j->y->ndim - 1];
+  const int d = j->y->ndim, channels = j->y->dims[d - 1], width = d < 2 ? 1 : j->y->dims[d - 2];
   const ptrdiff_t sa = last_stride(j->a), sb = j->b ? last_stride(j->b) : 0;
-  const ptrdiff_t sy = j->y->strides[j->y->ndim - 1];
+  const ptrdiff_t sy = j->y->strides[d - 1];
   int32_t a[EQ_CHUNK], b[EQ_CHUNK], y[EQ_CHUNK];
-  for (int64_t row = begin; row < end; row++) {
-    const int64_t oa = eq_broadcast_offset(j->a, j->y, row);
-    const int64_t ob = j->b ? eq_broadcast_offset(j->b, j->y, row) : 0;
-    const int64_t oy = eq_row_offset(j->y->dims, j->y->strides, j->y->ndim, row);
-    for (int c = 0; c < channels; c += EQ_CHUNK) {
-      const int w = channels - c < EQ_CHUNK ? channels - c : EQ_CHUNK;
-      const eq_ew r = {j->rows.za + c, j->rows.zb + c, j->rows.ra + c, j->rows.rb + c,
-                       j->rows.zp + c, j->rows.lo + c, j->rows.hi + c};
-      load(j, a, j->a, j->pa, oa + c * sa, w);
-      if (j->b) load(j, b, j->b, j->pb, ob + c * sb, w);
-      j->kernel(y, a, b, &r, w);
-      if (j->y->dtype == EDGEQ_INT8)
-        rows->store8((int8_t *)j->py + oy + c * sy, sy, y, w);
-      else
-        rows->store16((int16_t *)(void *)j->py + oy + c * sy, sy, y, w);
-    }
+  for (int64_t line = begin; line < end; line++) {
+    const int64_t oa = eq_broadcast_offset(j->a, j->y, line * width);
+    const int64_t ob = j->b ? eq_broadcast_offset(j->b, j->y, line * width) : 0;
+    const int64_t oy = eq_broadcast_offset(j->y, j->y, line * width);
+    for (int64_t i = 0; i < width; i++)
+      for (int c = 0; c < channels; c += EQ_CHUNK) {
+        const int n = channels - c < EQ_CHUNK ? channels - c : EQ_CHUNK;
+        const eq_ew r = {j->rows.za + c, j->rows.zb + c, j->rows.ra + c, j->rows.rb + c,
+                         j->rows.zp + c, j->rows.lo + c, j->rows.hi + c};
+        load(j, a, j->a, j->pa, oa + i * line_stride(j->a) + c * sa, sa, n);
+        if (j->b) load(j, b, j->b, j->pb, ob + i * line_stride(j->b) + c * sb, sb, n);
+        j->kernel(y, a, b, &r, n);
+        store(j, oy + i * line_stride(j->y) + c * sy, sy, y, n);
+      }
+  }
+}
+
+/* ---- dense tensors with few channels: several pixels make one row ---- */
+
+static bool constant(const edgeq_tensor *t) { return (int64_t)t->count == t->dims[t->ndim - 1]; }
+
+static bool flat(const job *j) {
+  return j->y->dims[j->y->ndim - 1] <= EQ_CHUNK / 2 && eq_dense(j->y) && eq_dense(j->a) &&
+         j->a->count == j->y->count &&
+         (!j->b || constant(j->b) || (eq_dense(j->b) && j->b->count == j->y->count));
+}
+
+/* Pixels that fit one chunk. */
+static int group_of(const job *j) { return EQ_CHUNK / j->y->dims[j->y->ndim - 1]; }
+
+/* Groups [begin, end) of pixels. */
+static void run_flat(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const int channels = j->y->dims[j->y->ndim - 1], width = group_of(j) * channels;
+  const bool fixed = j->b && constant(j->b);
+  int32_t a[EQ_CHUNK], b[EQ_CHUNK], y[EQ_CHUNK], rows[7][EQ_CHUNK];
+  const void *from[7] = {j->rows.za, j->rows.zb, j->rows.ra, j->rows.rb,
+                         j->rows.zp, j->rows.lo, j->rows.hi};
+  for (int k = 0; k < 7; k++) /* the rows once per pixel of the group */
+    for (int i = 0; i < width; i += channels) memcpy(rows[k] + i, from[k], (size_t)channels * 4);
+  const eq_ew r = {rows[0], rows[1], (const float *)rows[2], (const float *)rows[3], rows[4],
+                   rows[5], rows[6]};
+  for (int i = 0; fixed && i < width; i += channels)
+    load(j, b + i, j->b, j->pb, 0, last_stride(j->b), channels);
+  const int64_t last = (int64_t)j->y->count;
+  for (int64_t at = begin * width; at < end * width && at < last; at += width) {
+    const int n = (int)(last - at < width ? last - at : width);
+    load(j, a, j->a, j->pa, at, 1, n);
+    if (j->b && !fixed) load(j, b, j->b, j->pb, at, 1, n);
+    j->kernel(y, a, b, &r, n);
+    store(j, at, 1, y, n);
   }
 }
 
@@ -101,5 +151,12 @@ void eq_run_elementwise(const eq_context *x, const eq_head *h) {
            kernels[cmd->kind],
            {ROW(ZA), ROW(ZB), ROW(RA), ROW(RB), ROW(ZP), ROW(LO), ROW(HI)}};
 #undef ROW
-  eq_split(x, eq_row_count(y), y->dims[y->ndim - 1] / 4 + 30, run_part, &j);
+  const int channels = y->dims[y->ndim - 1];
+  if (flat(&j)) {
+    const int64_t pixels = eq_row_count(y), group = group_of(&j);
+    eq_split(x, (pixels + group - 1) / group, EQ_CHUNK / 4, run_flat, &j);
+  } else {
+    const int64_t width = y->ndim < 2 ? 1 : y->dims[y->ndim - 2];
+    eq_split(x, eq_row_count(y) / width, width * (channels / 4 + 30), run_lines, &j);
+  }
 }

@@ -51,24 +51,58 @@ typedef struct {
   int size;
 } job;
 
-/* Rows [begin, end) of the first five dimensions. */
+/* The last two dimensions, for one element type. */
+#define COPY(type)                                                                                 \
+  static void copy_##type(uint8_t *dst, const uint8_t *src, const table *t) {                      \
+    const int64_t d0 = t->dst[4], d1 = t->dst[5], s0 = t->src[4], s1 = t->src[5];                  \
+    const int n0 = t->dims[4], n1 = t->dims[5];                                                    \
+    type *to = (type *)(void *)dst;                                                                \
+    const type *from = (const type *)(const void *)src;                                            \
+    for (int i = 0; i < n0; i++)                                                                   \
+      for (int k = 0; k < n1; k++) to[i * d0 + k * d1] = from[i * s0 + k * s1];                    \
+  }
+COPY(uint8_t)
+COPY(uint16_t)
+COPY(uint32_t)
+
+/* Blocks [begin, end) of the first four dimensions. */
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
   const table *t = &j->t;
-  const int n = t->dims[5];
-  const int64_t ss = t->src[5], ds = t->dst[5], size = j->size;
-  for (int64_t row = begin; row < end; row++) {
+  const int64_t size = j->size, n = t->dims[5];
+  for (int64_t block = begin; block < end; block++) {
+    const int64_t row = block * t->dims[4];
     const uint8_t *from = j->src + eq_row_offset(t->dims, t->src, 6, row) * size;
     uint8_t *to = j->dst + eq_row_offset(t->dims, t->dst, 6, row) * size;
-    if (n == 1 || (ss == 1 && ds == 1))
-      memmove(to, from, (size_t)n * (size_t)size);
-    else if (size == 1)
-      for (int i = 0; i < n; i++) to[i * ds] = from[i * ss];
-    else if (size == 2)
-      for (int i = 0; i < n; i++) memcpy(to + i * ds * 2, from + i * ss * 2, 2);
+    if (t->src[5] == 1 && t->dst[5] == 1 && n > 4)
+      for (int64_t i = 0; i < t->dims[4]; i++)
+        memmove(to + i * t->dst[4] * size, from + i * t->src[4] * size, (size_t)(n * size));
     else
-      for (int i = 0; i < n; i++) memcpy(to + i * ds * 4, from + i * ss * 4, 4);
+      (size == 1 ? copy_uint8_t : size == 2 ? copy_uint16_t : copy_uint32_t)(to, from, t);
+  }
+}
+
+/* Give the inner loops work: drop dimensions of size 1 and join those that are one run on both
+ * sides, then let the longer of the last two run innermost unless that one is contiguous. */
+static void simplify(table *t) {
+  int next = 5; /* where the next kept dimension goes, from the end */
+  for (int d = 5; d >= 0; d--) {
+    if (t->dims[d] == 1) continue;
+    const int in = next + 1; /* the dimension inside this one */
+    if (in < 6 && t->src[d] == (int64_t)t->src[in] * t->dims[in] &&
+        t->dst[d] == (int64_t)t->dst[in] * t->dims[in]) {
+      t->dims[in] *= t->dims[d];
+      continue;
+    }
+    t->dims[next] = t->dims[d], t->src[next] = t->src[d], t->dst[next] = t->dst[d];
+    next--;
+  }
+  for (int d = 0; d <= next; d++) t->dims[d] = 1, t->src[d] = 0, t->dst[d] = 0;
+  if (t->dims[4] > t->dims[5] && !(t->src[5] == 1 && t->dst[5] == 1)) {
+    const table o = *t;
+    t->dims[4] = o.dims[5], t->src[4] = o.src[5], t->dst[4] = o.dst[5];
+    t->dims[5] = o.dims[4], t->src[5] = o.src[4], t->dst[5] = o.dst[4];
   }
 }
 
@@ -79,8 +113,10 @@ void eq_run_layout(const eq_context *x, const eq_head *h) {
   memcpy(&j.t, eq_constants(x->program, h->constants), sizeof j.t);
   j.src += (int64_t)j.t.src_offset * j.size;
   j.dst += (int64_t)j.t.dst_offset * j.size;
-  int64_t rows = 1;
-  for (int d = 0; d < 5; d++) rows *= j.t.dims[d];
-  eq_split(x, rows, (j.t.src[5] == 1 && j.t.dst[5] == 1 ? j.t.dims[5] / 32 : j.t.dims[5]) + 10,
-           run_part, &j);
+  simplify(&j.t);
+  int64_t blocks = 1;
+  for (int d = 0; d < 4; d++) blocks *= j.t.dims[d];
+  const int64_t elements = (int64_t)j.t.dims[4] * j.t.dims[5];
+  const bool runs = j.t.src[5] == 1 && j.t.dst[5] == 1;
+  eq_split(x, blocks, (runs ? elements / 32 : elements) + 10, run_part, &j);
 }

@@ -25,16 +25,55 @@ typedef struct {
   uint8_t *py;
   eq_window w;
   bool max, count_pad;
+  bool bytes; /* MAX over int8 with contiguous channels: no widening */
   eq_mean_rows rows;
 } job;
 
-/* The taps of one axis that lie inside: k in [*k0, *k1) with origin + k * dilation in [0, size). */
-static void inside(int64_t origin, int32_t taps, int32_t dilation, int32_t size, int *k0, int *k1) {
-  const int64_t first = origin >= 0 ? 0 : (-origin + dilation - 1) / dilation;
-  const int64_t end = origin >= size ? 0 : (size - origin + dilation - 1) / dilation;
-  *k0 = (int)(first < taps ? first : taps);
-  *k1 = (int)(end < taps ? end : taps);
+/* The taps of one output pixel that lie inside the picture. */
+typedef struct {
+  int ky0, ky1, kx0, kx1;
+  int64_t start;    /* element of the tap (0, 0), which itself may lie outside */
+  int64_t row, col; /* elements from one tap to the next */
+  int64_t valid;
+} taps;
+
+/* k in [*k0, *k1) has origin + k * dilation in [0, size). */
+static void inside(int64_t origin, int32_t kernel, int32_t dilation, int32_t size, int *k0,
+                   int *k1) {
+  int64_t first = origin >= 0 ? 0 : -origin, end = origin >= size ? 0 : size - origin;
+  if (dilation > 1) {
+    first = (first + dilation - 1) / dilation;
+    end = (end + dilation - 1) / dilation;
+  }
+  *k0 = (int)(first < kernel ? first : kernel);
+  *k1 = (int)(end < kernel ? end : kernel);
   if (*k1 < *k0) *k1 = *k0;
+}
+
+static taps taps_of(const job *j, int64_t n, int64_t oy, int64_t ox) {
+  const int32_t *s = j->in->strides;
+  const int64_t y0 = oy * j->w.sh - j->w.pt, x0 = ox * j->w.sw - j->w.pl;
+  taps t = {.start = n * s[0] + y0 * s[1] + x0 * s[2],
+            .row = (int64_t)j->w.dh * s[1],
+            .col = (int64_t)j->w.dw * s[2]};
+  inside(y0, j->w.kh, j->w.dh, j->in->dims[1], &t.ky0, &t.ky1);
+  inside(x0, j->w.kw, j->w.dw, j->in->dims[2], &t.kx0, &t.kx1);
+  t.valid = (int64_t)(t.ky1 - t.ky0) * (t.kx1 - t.kx0);
+  return t;
+}
+
+/* MAX over int8 with contiguous channels, without widening. */
+static void maximum_bytes(const job *j, const taps *t, uint8_t *y) {
+  const int8_t *x = (const int8_t *)j->px;
+  const size_t channels = (size_t)j->in->dims[3];
+  if (t->valid)
+    memmove(y, x + t->start + t->ky0 * t->row + t->kx0 * t->col, channels);
+  else
+    memset(y, -128, channels);
+  for (int ky = t->ky0; ky < t->ky1; ky++)
+    for (int kx = t->kx0; kx < t->kx1; kx++)
+      j->x->kernels->rows->max8((int8_t *)y, x + t->start + ky * t->row + kx * t->col,
+                                (int)channels);
 }
 
 static void load(const job *j, int32_t *v, int64_t offset, int n) {
@@ -46,58 +85,59 @@ static void load(const job *j, int32_t *v, int64_t offset, int n) {
     rows->load16(v, (const int16_t *)(const void *)j->px + offset, stride, n);
 }
 
+/* Channels [c, c + n) of one output pixel, MAX or AVG, any dtype. */
+static void pool(const job *j, const taps *t, uint8_t *pixel, int c, int n) {
+  const eq_rows *rows = j->x->kernels->rows;
+  const bool wide = j->in->dtype == EDGEQ_INT16;
+  int32_t v[EQ_CHUNK], acc[EQ_CHUNK];
+  int64_t acc64[EQ_CHUNK];
+  const int32_t *result = acc;
+  for (int i = 0; i < n; i++) acc[i] = j->max ? eq_dtype_min(j->in->dtype) : 0;
+  for (int i = 0; i < n && wide; i++) acc64[i] = 0;
+  for (int ky = t->ky0; ky < t->ky1; ky++)
+    for (int kx = t->kx0; kx < t->kx1; kx++) {
+      load(j, v, t->start + ky * t->row + kx * t->col + c * (int64_t)j->in->strides[3], n);
+      if (j->max)
+        rows->max(acc, v, n);
+      else if (wide)
+        rows->sum64(acc64, v, n);
+      else
+        rows->sum(acc, v, n);
+    }
+  if (!j->max) {
+    const eq_mean_rows r = {j->rows.ratio + c, j->rows.zx + c, j->rows.zp + c, j->rows.lo + c,
+                            j->rows.hi + c};
+    const int64_t count = j->count_pad ? (int64_t)j->w.kh * j->w.kw : t->valid;
+    if (wide)
+      rows->mean64(acc, acc64, &r, t->valid, count, n);
+    else
+      rows->mean(v, acc, &r, t->valid, count, n), result = v;
+  }
+  const ptrdiff_t stride = j->out->strides[3];
+  if (j->out->dtype == EDGEQ_INT8)
+    rows->store8((int8_t *)pixel + c * stride, stride, result, n);
+  else
+    rows->store16((int16_t *)(void *)pixel + c * stride, stride, result, n);
+}
+
 /* Output pixels [begin, end) of the flattened (n, oh, ow). */
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
-  const edgeq_tensor *in = j->in, *out = j->out;
-  const eq_rows *rows = j->x->kernels->rows;
-  const bool wide = in->dtype == EDGEQ_INT16;
-  const int size = (int)eq_dtype_bytes(out->dtype), channels = out->dims[3];
-  int32_t v[EQ_CHUNK], acc[EQ_CHUNK];
-  int64_t acc64[EQ_CHUNK];
-  uint8_t *pixel;
+  const int32_t *dims = j->out->dims, *s = j->out->strides;
+  const int64_t size = (int64_t)eq_dtype_bytes(j->out->dtype);
+  int64_t ox = begin % dims[2], oy = begin / dims[2] % dims[1], n = begin / dims[2] / dims[1];
   for (int64_t p = begin; p < end; p++) {
-    const int64_t ox = p % out->dims[2], oy = p / out->dims[2] % out->dims[1];
-    const int64_t n = p / out->dims[2] / out->dims[1];
-    const int64_t y0 = oy * j->w.sh - j->w.pt, x0 = ox * j->w.sw - j->w.pl;
-    int ky0, ky1, kx0, kx1;
-    inside(y0, j->w.kh, j->w.dh, in->dims[1], &ky0, &ky1);
-    inside(x0, j->w.kw, j->w.dw, in->dims[2], &kx0, &kx1);
-    const int64_t valid = (int64_t)(ky1 - ky0) * (kx1 - kx0);
-    const int64_t count = j->count_pad ? (int64_t)j->w.kh * j->w.kw : valid;
-    eq_output_pointers(j->py, out, p, 1, &pixel);
-    for (int c = 0; c < channels; c += EQ_CHUNK) {
-      const int w = channels - c < EQ_CHUNK ? channels - c : EQ_CHUNK;
-      for (int i = 0; i < w; i++) acc[i] = j->max ? (wide ? -32768 : -128) : 0;
-      if (wide && !j->max) memset(acc64, 0, sizeof acc64);
-      for (int ky = ky0; ky < ky1; ky++)
-        for (int kx = kx0; kx < kx1; kx++) {
-          load(j, v,
-               n * in->strides[0] + (y0 + (int64_t)ky * j->w.dh) * in->strides[1] +
-                   (x0 + (int64_t)kx * j->w.dw) * in->strides[2] + c * (int64_t)in->strides[3],
-               w);
-          if (j->max)
-            rows->max(acc, v, w);
-          else if (wide)
-            rows->sum64(acc64, v, w);
-          else
-            rows->sum(acc, v, w);
-        }
-      if (!j->max) {
-        const eq_mean_rows r = {j->rows.ratio + c, j->rows.zx + c, j->rows.zp + c, j->rows.lo + c,
-                                j->rows.hi + c};
-        if (wide)
-          rows->mean64(acc, acc64, &r, valid, count, w);
-        else
-          rows->mean(v, acc, &r, valid, count, w);
-      }
-      const int32_t *result = j->max || wide ? acc : v;
-      uint8_t *y = pixel + c * (int64_t)out->strides[3] * size;
-      if (size == 1)
-        rows->store8((int8_t *)y, out->strides[3], result, w);
-      else
-        rows->store16((int16_t *)(void *)y, out->strides[3], result, w);
+    const taps t = taps_of(j, n, oy, ox);
+    uint8_t *pixel = j->py + (n * s[0] + oy * s[1] + ox * s[2]) * size;
+    if (j->bytes)
+      maximum_bytes(j, &t, pixel);
+    else
+      for (int c = 0; c < dims[3]; c += EQ_CHUNK)
+        pool(j, &t, pixel, c, dims[3] - c < EQ_CHUNK ? dims[3] - c : EQ_CHUNK);
+    if (++ox == dims[2]) {
+      ox = 0;
+      if (++oy == dims[1]) oy = 0, n++;
     }
   }
 }
@@ -113,7 +153,9 @@ void eq_run_pool(const eq_context *x, const eq_head *h) {
            EQ_WINDOW(cmd),
            cmd->kind == EQ_POOL_MAX,
            h->flags & EQ_FLAG_COUNT_PAD,
+           false,
            {0}};
+  j.bytes = j.max && in->dtype == EDGEQ_INT8 && in->strides[3] == 1 && out->strides[3] == 1;
   if (!j.max) j.rows = eq_mean_rows_at(x, h->qparams, out->dims[3]);
   const int64_t taps = (int64_t)cmd->kh * cmd->kw;
   eq_split(x, (int64_t)out->count / out->dims[3], taps * out->dims[3] / 8 + 20, run_part, &j);

@@ -68,7 +68,7 @@ def bench(
     """Measure speed and memory; several files take turns in one run."""
     limits = _limits(most or [])
     count = threads or machine()["cores"] or 1
-    files = [*files, *(_peer_files(files, vs) if vs else [])]
+    files = _with_peers(files, vs) if vs else files
     runners = [open_runner(name, threads=count) for name in files]
     timings = [Timing(one, random_input(one)) for one in runners]
     with out.progress(f"Timing {', '.join(one.path.name for one in runners)}") as step:
@@ -162,6 +162,9 @@ def rss():
         import resource
         scale = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+for finder in sys.meta_path:  # a development install would look for changed C sources first
+    if hasattr(finder, "rebuild_flag"):
+        finder.rebuild_flag = False
 bare, begin = rss(), time.perf_counter()
 if runtime == "edgeq":
     import edgeq
@@ -220,13 +223,14 @@ def _limits(texts: list[str]) -> dict[str, float]:
     return limits
 
 
-def _peer_files(files: list[str], vs: str) -> list[str]:
-    """Find the float model that each .edgeq file was made from: beside it, or in the zoo."""
+def _with_peers(files: list[str], vs: str) -> list[str]:
+    """Put behind each .edgeq file the float model that it was made from, unless .onnx files are given."""
     if set(vs.split(",")) - set(PEERS):
         raise DataError(f"--vs {vs}: must be one of {', '.join(PEERS)}. Correct it.")
     if any(not name.endswith(".edgeq") for name in files):
-        return []  # the .onnx files to compare with are given
-    return list(dict.fromkeys(str(_source_of(Path(name))) for name in files))
+        return files
+    pairs = [(name, str(_source_of(Path(name)))) for name in files]
+    return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
 def _source_of(path: Path) -> Path:

@@ -29,7 +29,8 @@ from edgeq.errors import EdgeqError
 P = ParamSpec("P")
 Step = Callable[[int, int], None]  # (done, total)
 
-CHECK_FAILED, BAD_INPUT, INTERNAL = 1, 2, 3
+CHECK_FAILED, BAD_INPUT, INTERNAL, INTERRUPTED = 1, 2, 3, 130
+MOST_LINES = 12  # of one message; a model may have hundreds of nodes that are not supported
 
 _UsageError = typer.BadParameter.__base__  # the same in click and in the click inside typer
 
@@ -169,6 +170,8 @@ class Verbs(TyperGroup):
         _state.as_json = False
         try:
             code = super().main(*args, **kwargs)
+            if code == INTERRUPTED:  # typer has turned the signal into this code
+                code = report(KeyboardInterrupt())
         except (Exception, KeyboardInterrupt) as broken:
             code = report(broken)
         sys.stdout.flush()
@@ -181,9 +184,9 @@ def report(broken: BaseException) -> int:
         traceback.print_exception(broken)
     match broken:
         case KeyboardInterrupt() | typer.Abort():
-            text, code = "interrupted.", 130
+            text, code = "interrupted.", INTERRUPTED
         case EdgeqError():
-            text, code = str(broken), BAD_INPUT
+            text, code = _shortened(str(broken)), BAD_INPUT
         case _ if isinstance(broken, _UsageError or ()):
             return _usage(broken)
         case ModuleNotFoundError() if broken.name and not broken.name.startswith("edgeq"):
@@ -194,13 +197,24 @@ def report(broken: BaseException) -> int:
         case MemoryError():
             text, code = "memory: the model or data do not fit. Use fewer samples.", BAD_INPUT
         case _:
-            what = f"{type(broken).__name__}: {broken}".replace("\n", " ")
+            what = f"{type(broken).__name__}: {broken}".replace("\n", " ").rstrip(".")
             text = (
                 f"internal error: {what}. This is a bug in edgeq; please report it with the"
                 " output of the same command under EDGEQ_DEBUG=1."
             )
             code = INTERNAL
     return _fail(text, code)
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of a long list."""
+    lines = text.splitlines()
+    if len(lines) <= MOST_LINES:
+        return text
+    left = len(lines) - MOST_LINES
+    return "\n".join(
+        [*lines[: MOST_LINES - 1], f"  ... and {left} more (all: EDGEQ_DEBUG=1)", lines[-1]]
+    )
 
 
 _EXTRA = {

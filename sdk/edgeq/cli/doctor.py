@@ -129,13 +129,13 @@ def _package(name: str, distributions: tuple[str, ...], purpose: str, fix: str) 
 
 
 def _kernels() -> dict[str, Any]:
-    from edgeq.runtime import _engine
+    from edgeq import runtime
 
     return {
-        "chosen": _engine.isa(),
-        "why": _engine.isa_reason(),
-        "available": _engine.isa_list(),
-        "features": _engine.cpu_features(),
+        "chosen": runtime.isa_name(),
+        "why": runtime.isa_reason(),
+        "available": runtime.isa_list(),
+        "features": runtime.cpu_features(),
         "forced": os.environ.get("EDGEQ_ISA"),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -173,7 +175,7 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         ]
     else:
         fact.append(("task", "no card: give --card to run pictures"))
-    fact += [(key.replace("_", " "), _inline(value)) for key, value in origin.items()]
+    fact += [(key.replace("_", " "), _inline(key, value)) for key, value in origin.items()]
     out.line(facts(fact))
     out.line()
     out.line(
@@ -194,11 +196,8 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 def _port(port: dict[str, Any]) -> str:
     scale, zero = port["scale"], port["zero_point"]
     if len(scale) == 1:
-        law = (
-            f"real = {scale[0]:.6g} * (i - {zero[0]})"
-            if zero[0] >= 0
-            else f"real = {scale[0]:.6g} * (i + {-zero[0]})"
-        )
+        shifted = f"(i {'-' if zero[0] > 0 else '+'} {abs(zero[0])})" if zero[0] else "i"
+        law = f"real = {scale[0]:.6g} * {shifted}"
     else:
         law = f"{len(scale)} scales" if scale else "not quantized"
     return f"{port['name']} {_by(port['shape'])} {port['dtype']}, {law}"
@@ -208,5 +207,9 @@ def _by(shape: list[int]) -> str:
     return "x".join(map(str, shape)) or "-"
 
 
-def _inline(value: Any) -> str:
+def _inline(key: str, value: Any) -> str:
+    """Shorten a line of the provenance: of the recipe (TOML) its name."""
+    if key == "recipe":
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return str(tomllib.loads(str(value)).get("name", "custom"))
     return " ".join(str(value).split())

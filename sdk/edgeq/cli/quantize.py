@@ -111,7 +111,7 @@ def quantize(
         )
     islands = ", ".join(map(str, made.float_islands)) or "none, all integers"
     out.note(f"{seconds:.1f} s, {plural(made.samples, 'sample')}. In float: {islands}.")
-    _next(out, source, outputs, data)
+    _next(out, model, source, outputs, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ def quantize_model(
     import edgeq
     from edgeq.quantizer import float_islands
 
-    graph = edgeq.read(source.path, shapes=shapes or None)
-    if graph.quantized:
+    if b"DequantizeLinear" in source.path.read_bytes():
         raise ModelError(
-            f"{source.path}: must be a float model, is quantized already. Use: edgeq compile"
+            f"{source.path}: must be a float model, is quantized already. Give the float one."
         )
+    graph = edgeq.read(source.path, shapes=shapes or None)
     out.detail(
         f"{graph.name}: {plural(len(graph.nodes), 'node')}, card from {source.card_from or 'nowhere'}"
     )
@@ -182,10 +182,14 @@ def _body(made: Quantized, path: Path, target: str) -> bytes:
         metadata = {"edgeq.provenance": json.dumps(made.provenance, sort_keys=True)}
         if made.card:
             metadata["edgeq.card"] = json.dumps(made.card.to_dict(), sort_keys=True)
-        model: bytes = write_onnx(made.graph, metadata=metadata).SerializeToString(deterministic=True)
+        model: bytes = write_onnx(made.graph, metadata=metadata).SerializeToString(
+            deterministic=True
+        )
         return model
     card = made.card.to_dict() if made.card else None
-    body = edgeq.compile(made.graph, target=target, card=card, provenance=made.provenance).to_bytes()
+    body = edgeq.compile(
+        made.graph, target=target, card=card, provenance=made.provenance
+    ).to_bytes()
     try:
         edgeq.load(body).close()  # what does not load is never written
     except EdgeqError as broken:
@@ -276,9 +280,9 @@ def _statistics(
     return samples.used, statistics
 
 
-def _next(out: Out, source: Model, outputs: list[Path], data: Path | None) -> None:
+def _next(out: Out, model: str, source: Model, outputs: list[Path], data: Path | None) -> None:
     made = next((path for path in outputs if path.suffix.lower() == ".edgeq"), None)
     if made and source.card:
         out.note(f"Next: edgeq run {made} PICTURE --save out")
         if data:
-            out.note(f"      edgeq verify {source.path} {made} --data {data}")
+            out.note(f"      edgeq verify {model} {made} --data {data}")

@@ -104,10 +104,19 @@ def _frames(sources: list[Source]) -> Iterator[Frame]:
 
 
 def _document(frame: Frame, found: Result, key: str) -> dict[str, Any]:
-    items = [asdict(item) for item in found.items]
+    items = [rounded(asdict(item)) for item in found.items]
     ms = {name: round(value, 3) for name, value in found.ms.items()}
     height, width = frame.image.shape[:2]
     return {"image": frame.name, "width": width, "height": height, key: items, "ms": ms}
+
+
+def rounded(value: Any) -> Any:
+    """Round every number in a result to 4 places: pixels and scores mean no more."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return round(float(value), 4) if isinstance(value, float) else value
 
 
 def _hashes(runner: Runner, frame: Frame) -> dict[str, Any]:

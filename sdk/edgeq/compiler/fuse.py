@@ -33,12 +33,13 @@ def fuse(graph: Graph) -> list[Layer]:
                 len(readers) == 1
                 and readers[0].op == "Unary"
                 and out not in graph.outputs
-                and _per_tensor(graph.values[out])
+                and _fusable(graph.values[out])
             ):
                 fused[out] = readers[0]
     taken = {id(u) for u in fused.values()}
     return [Layer(n, fused.get(n.outputs[0])) for n in graph.nodes if id(n) not in taken]
 
 
-def _per_tensor(value: Value) -> bool:
-    return value.q is not None and not value.q.per_channel
+def _fusable(value: Value) -> bool:
+    """True for accumulators and for integers on one scale."""
+    return value.q is not None and (value.q.dtype == "int32" or not value.q.per_channel)

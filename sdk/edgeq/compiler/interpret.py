@@ -103,7 +103,11 @@ def _finish(m: _Machine, command: Any, acc: Array, rows: Mapping[str, Array], ou
         return
     lo, hi = (-128, 127) if len(table) == numerics.LUT8_ENTRIES else (-32768, 32767)
     pre = numerics.requantize(acc, rows["m"], int(command["pre_zero"]), lo, hi)
-    _through_table(pre, table, bool(command["flags"] & isa.FLAG_LUT_STEP), rows, out)
+    if command["flags"] & isa.FLAG_LUT_GATE:
+        tail = rows["zp"], rows["lo"], rows["hi"]
+        out[...] = numerics.gate(acc, rows["r"], numerics.lut16(pre, table), *tail)
+    else:
+        _through_table(pre, table, bool(command["flags"] & isa.FLAG_LUT_STEP), rows, out)
 
 
 def _slabs(command: Any, x: Array, out: Array, fill: Array | int) -> Any:

@@ -17,7 +17,7 @@ from edgeq.graph.ir import Array, Graph, Node, QParams, Shape, Value
 from edgeq.ops.base import clamp_bounds, q_of
 from edgeq.ops.movement import pad_integers
 from edgeq.ops.resize import linear_tables, nearest_tables
-from edgeq.ops.unary import unary_table
+from edgeq.ops.unary import accumulator_table, unary_table
 from edgeq.runtime import isa
 from edgeq.runtime.numerics import LUT8_ENTRIES, exp_tables, multiplier
 
@@ -219,15 +219,21 @@ def _epilogue(
             f"node {c.node.name} ({c.node.op}): a clip and a table cannot both be fused behind it."
         )
     pre = q_of(c.graph.values[c.node.outputs[0]])
+    if pre.dtype == "int32":
+        a = accumulator_table(unary, pre, q)
+        rows = {"m": a.m, "r": a.r, "zp": q.zero_point, "lo": q.lo, "hi": q.hi}
+        flags = isa.FLAG_LUT_GATE if a.gate else isa.FLAG_LUT_STEP
+        return {"pre_zero": 0}, _broadcast(rows, n), *_table(a.table, flags)
     table, step = unary_table(unary, pre, q)
     rows = {"m": multiplier(*over, under=(pre.scale,)), "zp": q.zero_point, "lo": q.lo, "hi": q.hi}
     rows["r"] = np.float32(0) if step is None else step
-    return {"pre_zero": int(pre.zero_point)}, _broadcast(rows, n), *_table(table, step)
+    flags = 0 if step is None else isa.FLAG_LUT_STEP
+    return {"pre_zero": int(pre.zero_point)}, _broadcast(rows, n), *_table(table, flags)
 
 
-def _table(table: Array, step: Array | None) -> tuple[bytes, int, int]:
+def _table(table: Array, flags: int) -> tuple[bytes, int, int]:
     kind = isa.LUT_KINDS["LUT8" if len(table) == LUT8_ENTRIES else "LUT16"]
-    return table.astype("<i2").tobytes(), kind, 0 if step is None else isa.FLAG_LUT_STEP
+    return table.astype("<i2").tobytes(), kind, flags
 
 
 def _broadcast(rows: Mapping[str, Any], n: int) -> dict[str, Array]:
@@ -345,7 +351,7 @@ def _unary(c: _Context) -> Iterator[Command]:
         "hi": q.hi,
         "r": np.float32(0) if step is None else step,
     }
-    lut, kind, flags = _table(table, step)
+    lut, kind, flags = _table(table, 0 if step is None else isa.FLAG_LUT_STEP)
     n = c.out.shape[-1] if c.out.shape else 1
     yield c.command(
         "LUT",
@@ -373,11 +379,15 @@ def _pool(kind: str) -> Callable[[_Context], Iterator[Command]]:
 
 def _reduce_mean(c: _Context) -> Iterator[Command]:
     axes = c.node.attrs["axes"]
+    out = c.out_view.reshape(
+        tuple(1 if i in axes else d for i, d in enumerate(c.value(0).shape))
+    )
+    assert out is not None  # axes of length 1 never need a copy
     n = 1 if len(c.value(0).shape) - 1 in axes else c.value(0).shape[-1]
     yield c.command(
         "REDUCE",
         (c.view(0),),
-        c.out_view,
+        out,
         fields={"axes": sum(1 << a for a in axes)},
         rows=_mean_rows(c, n),
     )

@@ -146,9 +146,8 @@ class Views:
 
     def _decide(self, value: Value) -> View:
         if value.is_constant:
-            return View(
-                CONSTANT + value.name, _dtype(value), 0, value.shape, contiguous(value.shape)
-            )
+            dims = value.shape or (1,)
+            return View(CONSTANT + value.name, _dtype(value), 0, dims, contiguous(dims))
         home = self._homes.get(value.name)
         if home is not None:
             parent = self.of(home.parent)
@@ -175,7 +174,7 @@ class Views:
         return source.slice(node.attrs["starts"], node.attrs["steps"], out.shape)
 
     def _root(self, value: Value, *, wide_pixels: bool = False) -> View:
-        dims = value.shape
+        dims = value.shape or (1,)  # a scalar is one element along one axis
         if wide_pixels and len(dims) == 4 and dims[3] == 3:
             # four bytes a pixel: the first convolution may then read whole words
             strides = (*(s // 3 * 4 for s in contiguous(dims)[:3]), 1)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KINDS = ("conv", "depthwise", "gemm", "pool_max", "pool_avg", "reduce_sum", "elementwise")
-FUNCTIONS = ("output", "relu", "lut", "add", "mul", "reduce", "softmax", "copy", "int32_unary", "int32_binary")
+FUNCTIONS = (
+    "output",
+    "relu",
+    "lut",
+    "add",
+    "mul",
+    "reduce",
+    "softmax",
+    "copy",
+    "int32_unary",
+    "int32_binary",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,15 @@ from edgeq.compiler.work import Work
 from edgeq.graph.ir import Array, Graph, Node, Shape
 
 FREE = ("Reshape", "Concat", "Slice")  # addresses, not work
-VECTOR = {"Add": "add", "Sub": "add", "Mul": "mul", "Div": "mul", "PRelu": "mul", "Requantize": "mul", "Unary": "lut"}
+VECTOR = {
+    "Add": "add",
+    "Sub": "add",
+    "Mul": "mul",
+    "Div": "mul",
+    "PRelu": "mul",
+    "Requantize": "mul",
+    "Unary": "lut",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,15 +82,25 @@ class NetworkBuilder:
         self.buffers["input"] = (h, w, c)
         return "input"
 
-    def conv(self, x: str, oc: int, k: int, s: int = 1, *, pad: int | None = None, function: str = "relu") -> str:
+    def conv(
+        self, x: str, oc: int, k: int, s: int = 1, *, pad: int | None = None, function: str = "relu"
+    ) -> str:
         h, w, c = self.buffers[x]
         oh, ow = _out(h, k, s, pad), _out(w, k, s, pad)
-        return self._add("Conv", Work("conv", h, w, c, oh, ow, oc, k, k, s, s, function=function, bias=True), (x,))
+        return self._add(
+            "Conv",
+            Work("conv", h, w, c, oh, ow, oc, k, k, s, s, function=function, bias=True),
+            (x,),
+        )
 
     def depthwise(self, x: str, k: int, s: int = 1, *, function: str = "relu") -> str:
         h, w, c = self.buffers[x]
         oh, ow = _out(h, k, s, None), _out(w, k, s, None)
-        return self._add("DepthwiseConv", Work("depthwise", h, w, c, oh, ow, c, k, k, s, s, function=function, bias=True), (x,))
+        return self._add(
+            "DepthwiseConv",
+            Work("depthwise", h, w, c, oh, ow, c, k, k, s, s, function=function, bias=True),
+            (x,),
+        )
 
     def pool(self, x: str, k: int, s: int, *, pad: int | None = 0, kind: str = "pool_max") -> str:
         h, w, c = self.buffers[x]
@@ -91,19 +109,27 @@ class NetworkBuilder:
 
     def mean(self, x: str) -> str:
         h, w, c = self.buffers[x]
-        return self._add("ReduceMean", Work("pool_avg", h, w, c, 1, 1, c, h, w, function="reduce"), (x,))
+        return self._add(
+            "ReduceMean", Work("pool_avg", h, w, c, 1, 1, c, h, w, function="reduce"), (x,)
+        )
 
     def add(self, a: str, b: str) -> str:
         h, w, c = self.buffers[a]
-        return self._add("Add", Work("elementwise", h, w, c, h, w, c, function="add", operands=2), (a, b))
+        return self._add(
+            "Add", Work("elementwise", h, w, c, h, w, c, function="add", operands=2), (a, b)
+        )
 
     def upsample(self, x: str) -> str:
         h, w, c = self.buffers[x]
-        return self._add("Resize", Work("elementwise", h, w, c, 2 * h, 2 * w, c, function="copy"), (x,))
+        return self._add(
+            "Resize", Work("elementwise", h, w, c, 2 * h, 2 * w, c, function="copy"), (x,)
+        )
 
     def space_to_depth(self, x: str) -> str:
         h, w, c = self.buffers[x]
-        return self._add("Slice", Work("elementwise", h, w, c, h // 2, w // 2, 4 * c, function="copy"), (x,))
+        return self._add(
+            "Slice", Work("elementwise", h, w, c, h // 2, w // 2, 4 * c, function="copy"), (x,)
+        )
 
     def concat(self, *xs: str) -> str:
         """Join channels. The parts are written in place, so this costs nothing."""
@@ -113,7 +139,9 @@ class NetworkBuilder:
         moved = set(xs)
         for at, layer in enumerate(self.layers):
             inputs = tuple(name if i in moved else i for i in layer.inputs)
-            self.layers[at] = replace(layer, inputs=inputs, output=name if layer.output in moved else layer.output)
+            self.layers[at] = replace(
+                layer, inputs=inputs, output=name if layer.output in moved else layer.output
+            )
         return name
 
     def build(self, *outputs: str) -> Network:
@@ -134,8 +162,13 @@ def from_graph(graph: Graph) -> Network:
     """Read the layers of a float or quantized graph; views (reshape, concat, slice) cost nothing."""
     reader = _Reader(graph)
     layers = [layer for node in graph.nodes if (layer := reader.layer(node)) is not None]
-    layers = [replace(a, inputs=tuple(map(reader.root, a.inputs)), output=reader.root(a.output)) for a in layers]
-    names = {n for a in layers for n in (*a.inputs, a.output)} | {reader.root(n) for n in (*graph.inputs, *graph.outputs)}
+    layers = [
+        replace(a, inputs=tuple(map(reader.root, a.inputs)), output=reader.root(a.output))
+        for a in layers
+    ]
+    names = {n for a in layers for n in (*a.inputs, a.output)} | {
+        reader.root(n) for n in (*graph.inputs, *graph.outputs)
+    }
     return Network(
         graph.name,
         tuple(layers),
@@ -173,7 +206,9 @@ class _Reader:
     def _view(self, node: Node) -> None:
         if node.op == "Concat":
             parts = [i for i in node.inputs if not self.graph.values[i].is_constant]
-            if len(set(parts)) == len(parts) and not any(i in self.alias or i in self.graph.inputs for i in parts):
+            if len(set(parts)) == len(parts) and not any(
+                i in self.alias or i in self.graph.inputs for i in parts
+            ):
                 self.alias.update(dict.fromkeys(parts, node.outputs[0]))
                 self.taken.add(node.name)
         elif not self.graph.values[node.inputs[0]].is_constant:
@@ -220,7 +255,9 @@ def _conv(graph: Graph, node: Node) -> tuple[Work, int]:
     (ih, iw, ic), (oh, ow, oc) = _shapes(graph, node)
     _, kh, kw, _ = graph.values[node.inputs[1]].shape
     (sh, sw), (dh, dw), group = a["strides"], a["dilations"], a["group"]
-    if node.op == "ConvTranspose":  # one stride-1 convolution per output phase, each with its share of taps
+    if (
+        node.op == "ConvTranspose"
+    ):  # one stride-1 convolution per output phase, each with its share of taps
         kh, kw, sh, sw = max(-(-kh // sh), 1), max(-(-kw // sw), 1), 1, 1
     return Work("conv", ih, iw, ic // group, oh, ow, oc // group, kh, kw, sh, sw, dh, dw), group
 
@@ -228,7 +265,19 @@ def _conv(graph: Graph, node: Node) -> tuple[Work, int]:
 def _depthwise(graph: Graph, node: Node) -> tuple[Work, int]:
     (ih, iw, ic), (oh, ow, oc) = _shapes(graph, node)
     kh, kw, _ = graph.values[node.inputs[1]].shape
-    return Work("depthwise", ih, iw, ic, oh, ow, oc, kh, kw, *node.attrs["strides"], *node.attrs["dilations"]), 1
+    return Work(
+        "depthwise",
+        ih,
+        iw,
+        ic,
+        oh,
+        ow,
+        oc,
+        kh,
+        kw,
+        *node.attrs["strides"],
+        *node.attrs["dilations"],
+    ), 1
 
 
 def _fully_connected(graph: Graph, node: Node) -> tuple[Work, int]:

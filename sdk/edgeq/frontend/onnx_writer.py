@@ -124,15 +124,31 @@ def _write_node(w: Writing, node: Node) -> None:
     out = node.outputs[0]
     count = len(w.nodes)
     perm, tensor = write_op(w, node)
+    _label(w, w.nodes[count:], node)
     if "clip" in node.attrs:
         tensor = write_clip(w, tensor, node.attrs["clip"][0], node.attrs["clip"][1], out)
     alias = len(w.nodes) == count or w.nodes[-1].output[0] != tensor
-    if w.value(out).q is not None and node.op != "Transpose":
+    q = w.value(out).q
+    if q is not None and q.dtype != "int32" and node.op != "Transpose":  # accumulators stay real
         tensor = w.pair(out, perm, tensor, w.name_for(out, perm))
+        if node.op == "Requantize":
+            _label(w, [n for n in w.nodes[count:] if n.op_type == "QuantizeLinear"], node)
     elif not alias:
         tensor = w.name_for(out, perm)
         w.nodes[-1].output[0] = tensor
     w.made(out, perm, tensor)
+
+
+def _label(w: Writing, made: Sequence[onnx.NodeProto], node: Node) -> None:
+    """Give the node's name to the ONNX node that computes: the last one, but for a bias behind MatMul.
+
+    ONNX Runtime wants names to differ; those made up here have a colon.
+    """
+    product = [n for n in made if n.op_type == "MatMul"] if node.op == "FullyConnected" else []
+    if ":" not in node.name and node.name not in w.labels:
+        w.labels.add(node.name)
+        for n in product or made[-1:]:
+            n.name = node.name
 
 
 def _write_output(w: Writing, name: str, layout: dict[str, str]) -> onnx.ValueInfoProto:

@@ -76,6 +76,8 @@ def clipped(x: Array, attrs: Attrs) -> Array:
 def requantized(acc: Array, over: tuple[Array, ...], out: Value, attrs: Attrs) -> Array:
     """Bring an int32 accumulator to the output's integers: m[c] = prod(over) / s_y[c], RNE_F32."""
     q = q_of(out)
+    if q.dtype == "int32":  # the accumulator itself, for a table function fused behind
+        return acc
     lo, hi = clamp_bounds(q, attrs.get("clip"))
     return requantize(acc, multiplier(*over, under=(q.scale,)), q.zero_point, lo, hi)
 

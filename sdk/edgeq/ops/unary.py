@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,8 +56,28 @@ FUNCTIONS: dict[str, Function] = {
 }
 
 
+GATES: dict[str, tuple[Function, float]] = {
+    # x * g(x) with g constant beyond +-domain (0: a step at zero)
+    "Gelu": (lambda x, a: 0.5 * (1 + _erf(x / math.sqrt(2))), 6.0),
+    "GeluTanh": (lambda x, a: 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), 6.0),
+    "HardSwish": (lambda x, a: np.clip(x + 3, 0, 6) / 6, 4.0),
+    "LeakyRelu": (lambda x, a: np.where(x >= 0, 1.0, a["alpha"]), 0.0),
+    "Mish": (lambda x, a: np.tanh(_softplus(x)), 16.0),
+    "Silu": (lambda x, a: _sigmoid(x), 16.0),
+}
+BOUNDED: dict[str, float] = {"Sigmoid": 16.0, "Tanh": 8.0}  # constant beyond +-domain
+
+
+def takes_accumulator(attrs: Attrs) -> bool:
+    """True when the function can read a convolution's int32 accumulator directly."""
+    return attrs["kind"] in GATES or attrs["kind"] in BOUNDED
+
+
 class Unary(Op):
-    """y = FUNCTIONS[kind](x), evaluated in float64."""
+    """y = FUNCTIONS[kind](x), evaluated in float64.
+
+    An int32 input is a convolution's accumulator, real = scale[c] * acc: the compiler fuses the two.
+    """
 
     name = "Unary"
     wide = (0,)
@@ -80,9 +101,15 @@ class Unary(Op):
     def integer(
         node: Node, xs: Sequence[Array | None], ins: Sequence[Value | None], out: Value
     ) -> Array:
-        x, q = xs[0], q_of(out)
+        x, qx, q = xs[0], q_of(ins[0]), q_of(out)
         assert x is not None
-        table, step = unary_table(node, q_of(ins[0]), q)
+        if qx.dtype == "int32":
+            a = accumulator_table(node, qx, q)
+            t = numerics.lut16(numerics.requantize(x, a.m, 0, -32768, 32767), a.table)
+            if a.gate:
+                return numerics.gate(x, a.r, t, q.zero_point, q.lo, q.hi)
+            return numerics.requantize(t, a.r, q.zero_point, q.lo, q.hi)
+        table, step = unary_table(node, qx, q)
         t = (
             numerics.lut8(x, table)
             if len(table) == numerics.LUT8_ENTRIES
@@ -91,6 +118,42 @@ class Unary(Op):
         if step is None:
             return np.clip(t, q.lo, q.hi)
         return numerics.requantize(t, step, q.zero_point, q.lo, q.hi)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccumulatorTable:
+    """How a function reads accumulators: p = requantize(acc, m) indexes `table` (513 int16 entries).
+
+    gate: y = numerics.gate(acc, r, table(p)); else y = requantize(table(p), r). m, r float32 (C,).
+    """
+
+    m: Array
+    table: Array
+    r: Array
+    gate: bool
+
+
+def accumulator_table(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
+    """Make the table of a Unary node that reads accumulators; its domain is fixed by its kind.
+
+    A gated function x * g(x) tabulates g, so that the precision of y is relative to x in every
+    channel. A step at zero (LeakyRelu) gets a domain in which it is far below an output step.
+    """
+    kind, attrs = node.attrs["kind"], node.attrs
+    gate = kind in GATES
+    function, domain = GATES[kind] if gate else (FUNCTIONS[kind], BOUNDED[kind])
+    domain = domain or float(q.scale.min()) * 8
+    on = QParams(np.asarray(domain / 32768, np.float32), np.asarray(0, np.int32), "int16")
+    x = numerics.table_points(float(on.scale), 0, entries=numerics.LUT16_ENTRIES)
+    f = _centred(function, function(x, attrs), attrs, on)
+    far = np.array([-1e30, 1e30])
+    f[[0, -1]] = function(far, attrs)
+    fine = max(float(np.abs(f).max()), 1e-30) / 32767.0
+    table = np.clip(np.rint(f / fine), -32767, 32767).astype(np.int16)
+    over = (qx.scale, fine) if gate else (fine,)
+    shape = np.broadcast_shapes(qx.scale.shape, q.scale.shape)
+    r = np.broadcast_to(numerics.multiplier(*over, under=(q.scale,)), shape)
+    return AccumulatorTable(numerics.multiplier(qx.scale, under=(on.scale,)), table, r, gate)
 
 
 def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | None]:
@@ -111,7 +174,7 @@ def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | Non
         exact = np.rint(f / np.float64(q.scale)) + int(q.zero_point)
         return np.clip(exact, q.lo, q.hi).astype(np.int16), None
     if wide:
-        f = _centred(f, node.attrs, qx)
+        f = _centred(FUNCTIONS[node.attrs["kind"]], f, node.attrs, qx)
     # beyond what the output can hold nothing needs to be told apart
     reach = float(
         np.max(
@@ -125,8 +188,8 @@ def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | Non
     return table, step
 
 
-def _centred(f: Array, attrs: Attrs, qx: QParams) -> Array:
-    """Move the knots f by the mean error of the intervals beside them.
+def _centred(function: Function, f: Array, attrs: Attrs, qx: QParams) -> Array:
+    """Move the function's knots f by the mean error of the intervals beside them.
 
     Straight pieces stay exact, also where they meet in a knot. Intervals with non-finite values stay.
     """
@@ -136,7 +199,7 @@ def _centred(f: Array, attrs: Attrs, qx: QParams) -> Array:
         qx.scale
     )
     with np.errstate(all="ignore"):
-        error = FUNCTIONS[attrs["kind"]](x, attrs) - (
+        error = function(x, attrs) - (
             f[:-1, None] + np.diff(f)[:, None] * (inside / step)
         )
     mean = error.mean(axis=1)  # (512,)
