@@ -7,10 +7,20 @@
 #include "kernels/kernels.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
-enum { SCALAR, AVX2, AVXVNNI, AVX512VNNI, LEVELS };
-static const char *const level_names[LEVELS] = {"scalar", "avx2", "avxvnni", "avx512vnni"};
+enum { SCALAR, AVX2, AVXVNNI, AVX512VNNI, NEON, DOTPROD, I8MM, LEVELS };
+static const char *const level_names[LEVELS] = {"scalar", "avx2",    "avxvnni", "avx512vnni",
+                                                "neon",   "dotprod", "i8mm"};
+#if defined(__x86_64__)
+enum { FIRST = AVX2, LAST = AVX512VNNI }; /* the levels of this architecture, beside scalar */
+#elif defined(__aarch64__)
+enum { FIRST = NEON, LAST = I8MM };
+#else
+enum { FIRST = SCALAR, LAST = SCALAR };
+#endif
 
 static struct {
   bool runs[LEVELS];
@@ -20,12 +30,14 @@ static struct {
 } cpu = {.runs = {true}};
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 static void feature(const char *name, bool has) {
   size_t used = strlen(cpu.features);
   if (has) snprintf(cpu.features + used, sizeof cpu.features - used, "%s%s", used ? " " : "", name);
 }
+#endif
 
+#if defined(__x86_64__)
 static uint64_t xcr0(void) {
   uint32_t lo, hi;
   __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
@@ -54,6 +66,26 @@ static void detect(void) {
   feature("avx512vnni", f && (c7 >> 11 & 1));
   feature("avx512vbmi", f && (c7 >> 1 & 1));
 }
+#elif defined(__aarch64__)
+/* Linux says what the CPU has and the kernel saves; elsewhere only what the build takes for
+ * granted. Numbers of the kernel's ABI: old C libraries lack the names. */
+static void detect(void) {
+  enum { HWCAP_DOTPROD = 20, HWCAP2_MATMUL8 = 13 };
+#if defined(__linux__)
+  const unsigned long caps = getauxval(AT_HWCAP), caps2 = getauxval(AT_HWCAP2);
+  const bool dotprod = caps >> HWCAP_DOTPROD & 1, i8mm = caps2 >> HWCAP2_MATMUL8 & 1;
+#elif defined(__ARM_FEATURE_DOTPROD)
+  const bool dotprod = true, i8mm = false;
+#else
+  const bool dotprod = false, i8mm = false;
+#endif
+  cpu.runs[NEON] = true; /* part of every aarch64 */
+  cpu.runs[DOTPROD] = dotprod;
+  cpu.runs[I8MM] = dotprod && i8mm;
+  feature("neon", true);
+  feature("dotprod", dotprod);
+  feature("i8mm", i8mm);
+}
 #else
 static void detect(void) {}
 #endif
@@ -64,6 +96,18 @@ static int level_of(const char *isa) {
   return -1;
 }
 
+/* The faster levels of this architecture, which the CPU lacks, as " (no a, b)"; empty when none. */
+static void say_missing(char *text, size_t size) {
+  size_t used = 0;
+  *text = 0;
+  for (int i = cpu.chosen + 1; i <= LAST; i++)
+    if (i >= FIRST) {
+      snprintf(text + used, size - used, "%s%s", used ? ", " : " (no ", level_names[i]);
+      used = strlen(text);
+    }
+  if (used) snprintf(text + used, size - used, ")");
+}
+
 static void choose(void) {
   detect();
   for (int i = 0; i < LEVELS; i++)
@@ -71,7 +115,10 @@ static void choose(void) {
   cpu.chosen = cpu.list[cpu.count - 1];
   const char *want = getenv("EDGEQ_ISA"), *best = level_names[cpu.chosen];
   if (!want || !*want) {
-    snprintf(cpu.reason, sizeof cpu.reason, "%s: the best this CPU and build can run", best);
+    char missing[64];
+    say_missing(missing, sizeof missing);
+    snprintf(cpu.reason, sizeof cpu.reason, "%s: the best this CPU and build can run%s", best,
+             missing);
     return;
   }
   const int level = level_of(want);

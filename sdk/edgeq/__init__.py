@@ -21,14 +21,20 @@ from edgeq.errors import (
     UnsupportedOp,
     ZooError,
 )
-from edgeq.runtime import Session, load
+
+try:
+    from edgeq.runtime import Session, load
+except ImportError as broken:
+    raise ImportError(
+        f"edgeq: its C runtime must be built, is not ({broken}). Run in the checkout: pip install -e ."
+    ) from broken
 
 __version__ = "0.1.0"
 
 # public name: (module, name there)
 _LAZY = {
     "Graph": ("edgeq.graph.ir", "Graph"),
-    "read": ("edgeq.frontend.onnx_reader", "read_onnx"),
+    "read": ("edgeq.frontend", "read"),
     "save_onnx": ("edgeq.frontend.onnx_writer", "save_onnx"),
     "Recipe": ("edgeq.quantizer", "Recipe"),
     "Statistics": ("edgeq.quantizer", "Statistics"),

@@ -9,7 +9,7 @@ from edgeq.errors import ProgramError as ProgramError
 from edgeq.errors import QuantizeError as QuantizeError
 from edgeq.errors import UnsupportedOp as UnsupportedOp
 from edgeq.errors import ZooError as ZooError
-from edgeq.frontend.onnx_reader import read_onnx as read
+from edgeq.frontend import read as read
 from edgeq.frontend.onnx_writer import save_onnx as save_onnx
 from edgeq.graph.ir import Graph as Graph
 from edgeq.quantizer import Recipe as Recipe

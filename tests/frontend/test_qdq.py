@@ -360,12 +360,10 @@ def test_a_convolution_before_an_activation_needs_no_pair() -> None:
     assert {v.q.dtype for v in graph.values.values() if v.q and v.data is None} == {"int8", "int32"}
 
 
-def test_a_sum_before_an_activation_needs_no_pair() -> None:
+def test_the_input_of_any_function_needs_no_pair() -> None:
     def build(m: Qdq) -> None:
         a = m.pair(m.op("Conv", m.pair("x"), m.weights(4, 3, 3, 3)), 0.02)
-        b = m.pair(m.op("Conv", a, m.weights(4, 4, 1, 1)), 0.03)
-        m.pair(m.op("HardSwish", m.op("Conv", b, m.weights(4, 4, 1, 1))), 0.03, -100)
-        m.pair(m.op("Exp", m.op("Conv", b, m.weights(4, 4, 1, 1))), 0.03, -128)
+        m.pair(m.op("Exp", m.op("Conv", a, m.weights(4, 4, 1, 1))), 0.03, -128)
 
     graph = agree(hand(build))
     assert {v.q.dtype for v in graph.values.values() if v.q and v.data is None} == {"int8", "int16"}

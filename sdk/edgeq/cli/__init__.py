@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import edgeq
-from edgeq.cli import bench, console, demo, doctor, eval, inspection, quantize, run, verify, zoo
+from edgeq.cli import (
+    bench,
+    compile,
+    console,
+    demo,
+    doctor,
+    eval,
+    inspection,
+    quantize,
+    run,
+    verify,
+    zoo,
+)
 
 app = typer.Typer(
     cls=console.Verbs,
@@ -41,6 +53,7 @@ def _edgeq(version: Version = False) -> None:
 
 app.command(cls=console.Verb)(demo.demo)
 app.command(cls=console.Verb)(quantize.quantize)
+app.command(cls=console.Verb)(compile.compile)
 app.command(cls=console.Verb)(run.run)
 app.command("eval", cls=console.Verb)(eval.evaluate)
 app.command(cls=console.Verb)(verify.verify)

@@ -46,6 +46,7 @@ class Writing:
     orders: dict[str, dict[Perm, str]] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # values whose own name is used
+    labels: set[str] = field(default_factory=set)  # nodes whose own name is used
 
     def fresh(self, base: str) -> str:
         name, count = base, 0

@@ -23,6 +23,7 @@ from edgeq.passes.rewrite import Rewrite
 MANY = ("Add", "Sub", "Mul", "Div", "Concat")
 ONE = (
     "Unary",
+    "Requantize",
     "Slice",
     "Pad",
     "Softmax",
