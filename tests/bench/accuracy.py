@@ -2,6 +2,8 @@
 
     python tests/bench/accuracy.py [--models NAME ...] [--out out/accuracy] [--readme README.md]
 
+With --readme it also draws accuracy.png beside this file.
+
 It drives the command line as a user would: `edgeq quantize`, then `edgeq eval` of both files.
 Needs the shared models and data (EDGEQ_SHARED, by default ../shared).
 """
@@ -87,6 +89,35 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def picture(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw float32 and INT8 side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 3.2), dpi=110)
+    for shift, key, color, label in (
+        (-0.2, "float", "#b8c4d6", "float32"),
+        (0.2, "int8", "#1f6feb", "INT8"),
+    ):
+        spots = [i + shift for i in range(len(rows))]
+        axes.bar(spots, [100 * r[key] for r in rows], 0.38, color=color, label=label)
+    for i, r in enumerate(rows):
+        top = 100 * max(r["float"], r["int8"]) + 1.5
+        axes.text(i, top, f"{100 * r['delta']:+.1f}", ha="center", fontsize=8, color="#444444")
+    names = [f"{r['model'].replace('_', ' ')}\n{NAMES[r['metric']]}" for r in rows]
+    axes.set_xticks(range(len(rows)), names, fontsize=7, rotation=30, ha="right")
+    axes.set_ylabel("accuracy, %", fontsize=8)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_ylim(0, 108)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0, 1.12))
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Software": None})
+
+
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
     commit = subprocess.run(
@@ -135,6 +166,7 @@ def main() -> None:
     (options.out / "accuracy.md").write_text(text)
     print(text)
     if options.readme:
+        picture(rows, ROOT / "tests" / "bench" / "accuracy.png")
         page = options.readme.read_text()
         start, end = "<!-- accuracy: begin -->\n", "<!-- accuracy: end -->"
         head, _, rest = page.partition(start)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from edgeq.errors import EdgeqError, ModelError, UnsupportedOp
-from edgeq.frontend.onnx_reader import read_onnx
 from onnx import TensorProto, helper
 
+from edgeq.errors import EdgeqError, ModelError, UnsupportedOp
+from edgeq.frontend.onnx_reader import read_onnx
 from tests.frontend.onnx_build import Model, conv_bn, gap_fc, resized, se, shape_arithmetic
 from tests.frontend.onnx_cases import CASES
 

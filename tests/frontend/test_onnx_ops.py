@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+
 from edgeq.frontend.onnx_reader import read_onnx
 from edgeq.frontend.onnx_writer import write_onnx
 from edgeq.graph.ir import Graph
 from edgeq.graph.reference import run_float
 from edgeq.graph.verify import verify
 from edgeq.passes import PASSES, canonicalise
-
 from tests.frontend.onnx_cases import CASES, Case
 
 ROWS = [pytest.param(c, o, id=f"{c.name}-{o}") for c in CASES for o in c.opsets]

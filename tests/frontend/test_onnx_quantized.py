@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+
 from edgeq.frontend.onnx_reader import read_onnx
 from edgeq.frontend.onnx_writer import write_onnx
 from edgeq.graph.ir import Graph, Node, QParams, Value
 from edgeq.graph.reference import dequantize_outputs, quantize_inputs, run_float, run_integer
 from edgeq.graph.verify import verify
 from edgeq.ops import OPS
-
 from tests.frontend.onnx_build import Model
 from tests.frontend.onnx_cases import CASES, Case
 from tests.frontend.test_onnx_ops import graph_inputs

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+
 from edgeq.errors import ModelError, UnsupportedOp
 from edgeq.frontend.onnx_reader import read_onnx
 from edgeq.frontend.onnx_writer import save_onnx, write_onnx

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from edgeq.errors import ModelError
 from edgeq.frontend.onnx_reader import read_onnx
 from edgeq.graph.ir import Graph, Node, Value, constant
@@ -15,7 +16,6 @@ from edgeq.passes import PASSES, canonicalise
 from edgeq.passes.axes import held, inverse, moves_only_ones, regroup, reshape, transposed
 from edgeq.passes.layout import sink_transposes
 from edgeq.passes.shuffles import SWAP
-
 from tests.frontend.onnx_build import Model
 from tests.frontend.onnx_cases import CASES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -64,10 +65,8 @@ def test_silly_huge_picture_is_refused_before_decoding() -> None:
 def test_any_prefix_is_a_picture_or_a_data_error(ending: str) -> None:
     data = encoded(ending)
     for length in range(0, min(len(data), 600), 7):
-        try:
+        with suppress(DataError):
             decode_picture(data[:length])
-        except DataError:
-            pass
 
 
 def test_digits_sort_by_value() -> None:

@@ -182,7 +182,9 @@ def test_pictures_are_known_by_content_and_licence() -> None:
     assert all(p.licence and p.credit and p.url for p in pictures)
 
 
-def test_pictures_come_from_the_mirror(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_come_from_the_mirror(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path))
     monkeypatch.setenv("EDGEQ_ZOO_MIRROR", str(shared / "data" / "coco"))
     folder = zoo.pull_pictures()

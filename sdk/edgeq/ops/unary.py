@@ -59,7 +59,10 @@ FUNCTIONS: dict[str, Function] = {
 GATES: dict[str, tuple[Function, float]] = {
     # x * g(x) with g constant beyond +-domain (0: a step at zero)
     "Gelu": (lambda x, a: 0.5 * (1 + _erf(x / math.sqrt(2))), 6.0),
-    "GeluTanh": (lambda x, a: 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), 6.0),
+    "GeluTanh": (
+        lambda x, a: 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        6.0,
+    ),
     "HardSwish": (lambda x, a: np.clip(x + 3, 0, 6) / 6, 4.0),
     "LeakyRelu": (lambda x, a: np.where(x >= 0, 1.0, a["alpha"]), 0.0),
     "Mish": (lambda x, a: np.tanh(_softplus(x)), 16.0),
@@ -186,7 +189,9 @@ def _coarse_gate(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
         mean = np.where(np.abs(error.mean(axis=1)) > 1e-12, error.mean(axis=1), 0.0)
         f = f + (np.append(mean[:1], mean) + np.append(mean, mean[-1:])) / 2
         f[[0, -1]] = function(np.array([-1e30, 1e30]), node.attrs)
-    fine = max(float(np.abs(f).max()), 1e-30) / 32640.0  # 6 * 8 * COARSE divides it: HardSwish is exact
+    fine = (
+        max(float(np.abs(f).max()), 1e-30) / 32640.0
+    )  # 6 * 8 * COARSE divides it: HardSwish is exact
     coarse = np.rint(f / fine / COARSE).astype(np.int64) * COARSE
     table = np.interp(np.arange(numerics.LUT16_ENTRIES), np.arange(pieces + 1) * COARSE, coarse)
     shape = np.broadcast_shapes(qx.scale.shape, q.scale.shape)
@@ -237,9 +242,7 @@ def _centred(function: Function, f: Array, attrs: Attrs, qx: QParams) -> Array:
         qx.scale
     )
     with np.errstate(all="ignore"):
-        error = function(x, attrs) - (
-            f[:-1, None] + np.diff(f)[:, None] * (inside / step)
-        )
+        error = function(x, attrs) - (f[:-1, None] + np.diff(f)[:, None] * (inside / step))
     mean = error.mean(axis=1)  # (512,)
     # what is left of rounding on straight pieces is no error
     mean = np.where(np.isfinite(mean) & (np.abs(mean) > 1e-12 * np.abs(f).max()), mean, 0.0)
