@@ -20,7 +20,7 @@ CSOURCES = $(shell find edge_runtime/csrc -name '*.[ch]' -not -name isa.h)
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(VENV)/host.stamp ## install, then quantize and run a detector on pictures
+demo: $(VENV)/host.stamp ## install, then the tour: draw, quantize, find and read
 	@$(BIN)/edgeq demo $(DEMO)
 
 test: $(VENV)/dev.stamp ## run the tests, fast ones only (SLOW=1: all)

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from edgeq.errors import DeviceError, ProgramError
 from edgeq.runtime import _engine, isa
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = NDArray[Any]
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
@@ -42,13 +41,14 @@ class TensorSpec:
     layout: str
 
 
-def load(source: Source, *, threads: int | None = None) -> Session:
+def load(source: Source, *, threads: int | None = None, device: str | None = None) -> Session:
     """Open an .edgeq program from a path, bytes or a binary file object.
 
     `threads` None takes the CPUs of this process, at most 8. Raises ProgramError when the file is
-    damaged, OSError when it cannot be read, DeviceError when it cannot run here.
+    damaged, OSError when it cannot be read, DeviceError when it cannot run here. `device` "npu" asks
+    for the NPU model with its clock, "cpu" for the kernels alone; None takes what the program is for.
     """
-    return Session(source, threads=threads)
+    return Session(source, threads=threads, device=device)
 
 
 class Session:
@@ -58,8 +58,15 @@ class Session:
     """
 
     def __init__(
-        self, source: Source, *, threads: int | None = None, kernels: str | None = None
+        self,
+        source: Source,
+        *,
+        threads: int | None = None,
+        kernels: str | None = None,
+        device: str | None = None,
     ) -> None:
+        if device not in (None, "cpu", "npu"):
+            raise DeviceError(f"device must be cpu or npu, got {device!r}.")
         if threads is not None and not 1 <= threads <= 64:
             raise DeviceError(f"threads must be 1..64 or None, got {threads}.")
         body: Any = source
@@ -73,6 +80,12 @@ class Session:
         self._slots = threading.BoundedSemaphore(QUEUE)
         self.meta = _json_section(self._engine, "META", dict)
         engine = self._engine
+        self.device = device or ("npu" if "npu" in self.meta else "cpu")
+        if self.device == "npu" and "npu" not in self.meta:
+            raise DeviceError(
+                f"program {self.meta.get('name', '')}: device npu needs a program compiled for an NPU "
+                "target, got one for the cpu. Compile it with --target npu-dev."
+            )
         self.inputs = _specs(engine, self.meta, "inputs", 0, engine.input_count)
         self.outputs = _specs(engine, self.meta, "outputs", engine.input_count, engine.output_count)
 
@@ -87,8 +100,9 @@ class Session:
         """One {"op", "node", "macs"} per command, from the file's debug table."""
         engine = self._open()
         debug = _json_section(engine, "DEBUG", list)
-        rows = []
-        for i, op in enumerate(engine.commands()):
+        opcodes, rows = engine.commands(), []
+        places = self._timing()["layer"].tolist() if "npu" in self.meta else range(len(opcodes))
+        for i, op in zip(places, opcodes, strict=True):
             entry = debug[i] if i < len(debug) and isinstance(debug[i], dict) else {}
             rows.append({"node": "", "macs": 0, **entry, "opcode": op, "op": entry.get("op", op)})
         return rows
@@ -186,7 +200,14 @@ class Session:
         }
 
     def profile(self, runs: int = 10) -> list[dict[str, Any]]:
-        """Time every command: {"node", "op", "opcode", "ms" (median of `runs`), "macs"} in order."""
+        """Time every command: {"node", "op", "opcode", "ms" (median of `runs`), "macs"} in order.
+
+        On device npu: the model's layers in order, {"name", "op", "cycles", "utilization", "bound",
+        "stalls", "dram_bytes", "sram_bytes", "energy_uj", "verdict", ...}; nothing is run.
+        """
+        if self.device == "npu":
+            layers: list[dict[str, Any]] = self.clock()["layers"]
+            return layers
         rows = self.commands
         with self._lock:
             engine = self._open()
@@ -194,6 +215,26 @@ class Session:
             ns = np.array([engine.run_timed() for _ in range(runs)], np.float64)
         ms = np.median(ns.reshape(runs, -1), axis=0) / 1e6
         return [{**row, "ms": float(t)} for row, t in zip(rows, ms, strict=True)]
+
+    def clock(self) -> dict[str, Any]:
+        """What the NPU model says of one inference: cycles, latency_ms, fps, memory, energy and layers.
+
+        Raises DeviceError when the session does not run on device npu.
+        """
+        from edgeq.runtime.npu import profile
+
+        if self.device != "npu":
+            raise DeviceError("clock: only device npu has one. Compile with --target npu-dev.")
+        commands = self._open().section(isa.SECTIONS["COMMANDS"])
+        cores = int(self.meta["npu"].get("cores_used", 1))
+        return profile(self.meta, commands, self._timing(), cores)[0].to_dict()
+
+    def _timing(self) -> Array:
+        try:
+            body = self._open().section(isa.SECTIONS["TIMING"])
+        except IndexError:
+            raise ProgramError("TIMING: section is missing. Compile the model again.") from None
+        return np.frombuffer(body, isa.TIMING_DTYPE)
 
     def close(self) -> None:
         """Release the arena and the file; waits for queued runs."""

@@ -299,7 +299,7 @@ def test_demo_without_network_says_what_to_do(
     monkeypatch.setattr(
         "urllib.request.urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError("no network"))
     )
-    done = edgeq("demo", "--json")
+    done = edgeq("demo", "--model", "yolox_nano", "--json")
     assert done.code == 2
     assert "EDGEQ_ZOO_MIRROR" in done.json["error"]
 

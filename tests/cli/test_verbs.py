@@ -218,15 +218,35 @@ def test_json_stays_alone_on_stdout_in_a_process(tiny: Tiny) -> None:
     assert len(json.loads(done.stdout)["results"]) == 12
 
 
+def test_demo_needs_no_network(
+    edgeq: Edgeq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *_, **__: (_ for _ in ()).throw(OSError("no network"))
+    )
+    monkeypatch.delenv("EDGEQ_ZOO_MIRROR", raising=False)
+    monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    done = edgeq("demo", "--scenes", 6, "--seconds", 0.2, "--json")
+    assert done.code == 0, done.err
+    document = done.json
+    assert Path(document["annotated"]).stat().st_size > 10_000
+    found, found8, read, read8 = (one["metrics"] for one in document["results"])
+    assert found["ap50"] > 0.8
+    assert found8["ap50"] > found["ap50"] - 0.05
+    assert read["exact"] > 0.8
+    assert read8["exact"] > read["exact"] - 0.05
+
+
 @pytest.mark.slow
-def test_demo_makes_a_picture_and_a_table(
+def test_demo_on_photographs_makes_a_picture_and_a_table(
     edgeq: Edgeq, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEQ_ZOO_MIRROR", str(shared))
     monkeypatch.setenv("EDGEQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     assert "EDGEQ_DEMO_DATA" not in os.environ
-    done = edgeq("demo", "--seconds", 0.5, "--json")
+    done = edgeq("demo", "--model", "yolox_nano", "--seconds", 0.5, "--json")
     assert done.code == 0, done.err
     document = done.json
     assert Path(document["annotated"]).stat().st_size > 10_000

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeq.cli.console import Out, Verb, Verbs, verb
 from edgeq.cli.models import zoo_model
 from edgeq.cli.tables import facts, plural, size, table
+
+if TYPE_CHECKING:
+    from edgeq.zoo import ZooModel
 
 app = typer.Typer(
     cls=Verbs,
@@ -35,9 +38,15 @@ def list_models(out: Out) -> None:
             for m in models
         ]
     }
-    rows = [(m.name, m.card.task, size(m.bytes), m.url is not None) for m in models]
-    out.line(table(("model", "task", "size", "online"), rows))
+    rows = [(m.name, m.card.task, size(m.bytes), _where(m)) for m in models]
+    out.line(table(("model", "task", "size", "from"), rows))
     out.note(f"{plural(len(models), 'model')}. One of them in full: edgeq zoo info NAME")
+
+
+def _where(model: ZooModel) -> str:
+    if model.packaged:
+        return "this package"
+    return "upstream" if model.url else "a mirror"
 
 
 @app.command("info", cls=Verb)

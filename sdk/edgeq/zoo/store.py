@@ -20,6 +20,7 @@ from edgeq.vision.card import TaskCard
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 _HERE = Path(__file__).parent
+_SEEDS = _HERE.parent / "seeds"  # our own models come with the package
 _BLOCK = 1 << 18
 _TIMEOUT_S = 30
 
@@ -48,6 +49,11 @@ class ZooModel(ZooFile):
     note: str
     card: TaskCard
 
+    @property
+    def packaged(self) -> bool:
+        """True for our own models, which lie in the package."""
+        return (_SEEDS / self.file).is_file()
+
 
 @dataclass(frozen=True, slots=True)
 class ZooPicture(ZooFile):
@@ -60,7 +66,7 @@ class ZooPicture(ZooFile):
 @lru_cache(maxsize=1)
 def _models() -> dict[str, ZooModel]:
     models = {}
-    for path in sorted((_HERE / "models").glob("*.toml")):
+    for path in [*sorted((_HERE / "models").glob("*.toml")), *sorted(_SEEDS.glob("*.toml"))]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         card = TaskCard.from_toml(path, labels_dir=_HERE / "labels")
         about = {"note": "", **table["model"]}
@@ -118,10 +124,12 @@ def cache_dir() -> Path:
 def pull(name: str, *, progress: Progress | None = None) -> Path:
     """Return the local path of a zoo model, fetched on first use and checked by SHA-256.
 
-    Looked for in the cache, then in the folder EDGEQ_ZOO_MIRROR (any name, any depth), then at the
+    Our own models lie in the package. Others are looked for in the cache, then in the folder EDGEQ_ZOO_MIRROR (any name, any depth), then at the
     upstream address. Raises ZooError if it cannot be had or has the wrong content.
     """
     model = info(name)
+    if _holds(_SEEDS / model.file, model):
+        return _SEEDS / model.file
     try:
         return _fetch(model, cache_dir() / "zoo" / model.file, _Mirror(), progress)
     except _NoAddress:
