@@ -17,7 +17,7 @@ import numpy as np
 Field = tuple[str, str] | tuple[str, str, int]
 
 FORMAT_VERSION = 1
-ISA_VERSION = 1
+ISA_VERSION = 2
 MAGIC = b"\x89EDGEQ\r\n"
 NONE16 = 0xFFFF
 NONE32 = 0xFFFFFFFF
@@ -33,6 +33,7 @@ MAX_TENSORS = 0xFFFE
 MAX_COMMANDS = 1 << 16
 MAX_IO = 64
 MAX_TAPS = 4096  # kh * kw of CONV and DWCONV
+MAX_CORES = 64
 
 SECTIONS = {
     "META": 1,
@@ -43,22 +44,29 @@ SECTIONS = {
     "TENSORS": 6,
     "STRINGS": 7,
     "DEBUG": 8,
+    "TIMING": 9,  # programs for an NPU only
 }
+OPTIONAL_SECTIONS = ("TIMING",)
 DTYPES = {"int8": 1, "int16": 2, "int32": 3, "float32": 4}
 DTYPE_BYTES = {"int8": 1, "int16": 2, "int32": 4, "float32": 4}
-REGIONS = {"ARENA": 0, "CONSTANTS": 1}
+REGIONS = {"ARENA": 0, "CONSTANTS": 1, "SRAM": 2}  # SRAM: scratch of one core of an NPU
 RMODES = {"RNE_F32": 0}
 LUT_KINDS = {"NONE": 0, "LUT8": 1, "LUT16": 2}
 ELEMENTWISE_KINDS = {"ADD": 0, "MUL": 1, "DIV": 2, "PRELU": 3, "REQUANT": 4}
 POOL_KINDS = {"MAX": 0, "AVG": 1}
 RESIZE_KINDS = {"NEAREST": 0, "LINEAR": 1}
+# The queues of one core run in order and side by side. Bit 4 * a + b of `signal` puts a token from
+# queue a to queue b when the command ends; the same bit of `wait` takes one before it starts.
+QUEUES = {"LOAD": 0, "LOAD_W": 1, "EXEC": 2, "STORE": 3}
 
 # file header, then one SECTION row per section
 HEADER: list[Field] = [
     ("magic", "S8"), ("format_version", "u2"), ("isa_version", "u2"), ("sections", "u4"),
     ("file_bytes", "u8"), ("arena_bytes", "u8"), ("inputs", "u4"), ("outputs", "u4"),
     ("table_crc", "u4"),  # CRC-32 of the header up to here, then of the section table
-    ("reserved", "u4", 5),
+    ("sram_bytes", "u4"), ("cores", "u4"),  # scratch of one core, cores; 0 for the cpu
+    ("npu_crc", "u4"),  # CRC-32 of the two; 0 for the cpu
+    ("reserved", "u4", 2),
 ]  # fmt: skip
 SECTION: list[Field] = [("kind", "u4"), ("crc", "u4"), ("offset", "u8"), ("bytes", "u8")]
 
@@ -66,7 +74,7 @@ SECTION: list[Field] = [("kind", "u4"), ("crc", "u4"), ("offset", "u8"), ("bytes
 # the next `outputs` tensors its outputs
 TENSOR: list[Field] = [
     ("name", "u4"),  # offset of a NUL-terminated UTF-8 string in STRINGS
-    ("dtype", "u1"), ("ndim", "u1"), ("region", "u1"), ("reserved", "u1"),
+    ("dtype", "u1"), ("ndim", "u1"), ("region", "u1"), ("core", "u1"),  # core: whose SRAM
     ("offset", "u8"),  # bytes from the start of the region
     ("dims", "i4", MAX_DIMS), ("strides", "i4", MAX_DIMS),  # strides count elements
     ("first", "u4"), ("last", "u4"),  # first and last command that touch it
@@ -136,6 +144,13 @@ OPCODES: dict[str, Opcode] = {
     "FILL": Opcode(11, [], (("value", "i4"),)),
     # CONSTANTS: count i32 indices along `axis`
     "GATHER": Opcode(12, [("axis", "u4")]),
+    # copy in0 (ARENA or CONSTANTS) to out (SRAM), or in0 (SRAM) to out (ARENA); equal dims, any strides
+    "DMA_LOAD": Opcode(13, []),
+    "DMA_STORE": Opcode(14, []),
+    # `bytes` of CONSTANTS to out (SRAM); CONV and DWCONV then read them there, as in1
+    "DMA_WEIGHTS": Opcode(15, [("bytes", "u4")]),
+    # every core waits here for all others
+    "SYNC": Opcode(16, []),
 }  # fmt: skip
 
 _C = {"u1": "uint8_t", "u2": "uint16_t", "u4": "uint32_t", "u8": "uint64_t",
@@ -158,9 +173,17 @@ def record(fields: Sequence[Field], size: int | None = None) -> np.dtype[Any]:
     )
 
 
+# one row per command of an NPU program: what the clock needs to know
+TIMING: list[Field] = [
+    ("queue", "u1"), ("core", "u1"), ("layer", "u2"),  # layer: index into META "layers"
+    ("cycles", "u4"), ("dram_cycles", "u4"),  # from start to end; of them on the external memory
+    ("dram_bytes", "u4"), ("sram_bytes", "u4"), ("vector", "u4"), ("macs", "u8"),
+]  # fmt: skip
+
 HEADER_DTYPE = record(HEADER)
 SECTION_DTYPE = record(SECTION)
 TENSOR_DTYPE = record(TENSOR)
+TIMING_DTYPE = record(TIMING)
 COMMAND_DTYPES = {name: record([*HEAD, *op.fields], 64) for name, op in OPCODES.items()}
 
 
@@ -177,11 +200,11 @@ def c_header() -> str:
         '#define EQ_MAGIC "\\x89" "EDGEQ\\r\\n"',
     ]  # fmt: skip
     for name in ("FORMAT_VERSION", "ISA_VERSION", "NONE16", "NONE32", "ALIGN", "LANES", "MAX_DIMS", "MAX_FILE_BYTES",
-                 "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS",
+                 "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS", "MAX_CORES",
                  "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B",
                  "FLAG_LUT_GATE", "GATE_EXPONENT"):  # fmt: skip
         out.append(f"#define EQ_{name} {globals()[name]}u")
-    tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "LUT": LUT_KINDS,
+    tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "QUEUE": QUEUES, "LUT": LUT_KINDS,
               "EW": ELEMENTWISE_KINDS, "POOL": POOL_KINDS, "RESIZE": RESIZE_KINDS}  # fmt: skip
     for prefix, table in tables.items():
         body = ", ".join(f"EQ_{prefix}_{k.upper()} = {v}" for k, v in table.items())
@@ -189,7 +212,8 @@ def c_header() -> str:
     body = ", ".join(f"EQ_OP_{k} = {v.number}" for k, v in OPCODES.items())
     out += [f"enum {{ {body} }};", "", "#pragma pack(push, 1)"]
     out += _struct("eq_header", HEADER, None) + _struct("eq_section", SECTION, None)
-    out += _struct("eq_tensor_row", TENSOR, None) + _struct("eq_head", HEAD, 64)
+    out += _struct("eq_tensor_row", TENSOR, None) + _struct("eq_timing", TIMING, None)
+    out += _struct("eq_head", HEAD, 64)
     for name, op in OPCODES.items():
         if op.fields:
             out += _struct(f"eq_cmd_{name.lower()}", [*HEAD, *op.fields], 64)

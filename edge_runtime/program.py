@@ -25,7 +25,8 @@ class Program:
     `meta` is JSON-able: "name", "card" (task card or null), "provenance", "inputs" and "outputs"
     (lists of {"name", "shape", "layout"} in tensor order), "stats" (sizes, MACs), "float_islands".
     `tensors` has dtype isa.TENSOR_DTYPE: inputs first, then outputs, then the rest.
-    `debug` is JSON-able: one {"node", "op", "macs"} per command.
+    `debug` is JSON-able: one {"node", "op", "macs"} per command, or per layer where `timing` tells
+    the layer of each command.
     """
 
     meta: Mapping[str, Any]
@@ -37,6 +38,9 @@ class Program:
     strings: bytes
     debug: list[dict[str, Any]]
     arena_bytes: int
+    timing: NDArray[Any] | None = None  # isa.TIMING_DTYPE, one row per command; None for the cpu
+    sram_bytes: int = 0  # scratch of one core
+    cores: int = 0
 
     def to_bytes(self) -> bytes:
         """Serialise: header, section table, then 64-byte-aligned sections with a CRC-32 each."""
@@ -50,6 +54,8 @@ class Program:
             "STRINGS": self.strings,
             "DEBUG": _json(self.debug),
         }
+        if self.timing is not None:
+            bodies["TIMING"] = self.timing.tobytes()
         if len(bodies["META"]) > isa.MAX_META_BYTES:
             raise ProgramError(
                 f"META: at most {isa.MAX_META_BYTES} bytes, got {len(bodies['META'])}. Shorten the task card."
@@ -75,6 +81,8 @@ class Program:
             at,
             self.arena_bytes,
         )
+        header["sram_bytes"], header["cores"] = self.sram_bytes, self.cores
+        header["npu_crc"] = _npu_crc(self.sram_bytes, self.cores)
         header["inputs"], header["outputs"] = len(self.meta["inputs"]), len(self.meta["outputs"])
         header["table_crc"] = _table_crc(header.tobytes(), table.tobytes())
         out = bytearray(at)
@@ -111,6 +119,8 @@ class Program:
         rows = body[isa.HEADER_DTYPE.itemsize : end]
         if end > len(body) or _table_crc(body, rows) != int(header["table_crc"]):
             raise ProgramError("header: its checksum is wrong. Copy the file again.")
+        if int(header["npu_crc"]) != _npu_crc(int(header["sram_bytes"]), int(header["cores"])):
+            raise ProgramError("header: its checksum is wrong. Copy the file again.")
         table = np.frombuffer(body, isa.SECTION_DTYPE, count, isa.HEADER_DTYPE.itemsize)
         parts: dict[str, bytes] = {}
         names = {number: name for name, number in isa.SECTIONS.items()}
@@ -120,7 +130,7 @@ class Program:
             if len(part) != int(row["bytes"]) or zlib.crc32(part) != int(row["crc"]):
                 raise ProgramError(f"section {name}: its checksum is wrong. Copy the file again.")
             parts[name] = part
-        missing = [name for name in isa.SECTIONS if name not in parts]
+        missing = [n for n in isa.SECTIONS if n not in parts and n not in isa.OPTIONAL_SECTIONS]
         if missing or len(parts["TENSORS"]) % isa.TENSOR_DTYPE.itemsize:
             raise ProgramError(
                 f"section table: sections {', '.join(missing) or 'TENSORS'} are missing or incomplete."
@@ -140,6 +150,9 @@ class Program:
             strings=parts["STRINGS"],
             debug=debug,
             arena_bytes=int(header["arena_bytes"]),
+            timing=np.frombuffer(parts["TIMING"], isa.TIMING_DTYPE) if "TIMING" in parts else None,
+            sram_bytes=int(header["sram_bytes"]),
+            cores=int(header["cores"]),
         )
 
     def save(self, path: str | os.PathLike[str]) -> int:
@@ -179,6 +192,10 @@ def _table_crc(header: bytes, table: bytes) -> int:
     """CRC-32 of the header up to the checksum itself, then of the section table."""
     assert isa.HEADER_DTYPE.fields is not None
     return zlib.crc32(table, zlib.crc32(header[: isa.HEADER_DTYPE.fields["table_crc"][1]]))
+
+
+def _npu_crc(sram_bytes: int, cores: int) -> int:
+    return zlib.crc32(np.array([sram_bytes, cores], "<u4").tobytes()) if cores else 0
 
 
 def _json(value: Any) -> bytes:

@@ -37,8 +37,8 @@ const edgeq_tensor *eq_need_tensor(eq_check *c, uint32_t id, const char *role, i
 const edgeq_tensor *eq_need_output(eq_check *c, uint32_t id, int dtypes, int ndim) {
   const edgeq_tensor *t = eq_need_tensor(c, id, "out", dtypes, ndim);
   if (!t) return NULL;
-  if (c->p->region[id] != EQ_REGION_ARENA) {
-    eq_fail(c, "out must lie in the arena");
+  if (c->p->region[id] == EQ_REGION_CONSTANTS) {
+    eq_fail(c, "out must not lie in the constants");
     return NULL;
   }
   for (int d = 0; d < t->ndim; d++)
@@ -63,6 +63,18 @@ const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t
     return NULL;
   }
   return s->base + offset;
+}
+
+bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t bytes) {
+  if (!eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, bytes, EQ_ALIGN)) return false;
+  if (h->in1 == EQ_NONE16) return true;
+  const edgeq_tensor *t = eq_need_tensor(c, h->in1, "in1", EQ_ONLY8, 1);
+  if (!t) return false;
+  if (c->p->region[h->in1] != EQ_REGION_SRAM || t->count < bytes || t->strides[0] != 1 ||
+      t->offset % EQ_ALIGN)
+    return eq_fail(c, "in1 must hold the %llu bytes of its weights in SRAM",
+                   (unsigned long long)bytes);
+  return true;
 }
 
 static uint32_t u32_at(const uint8_t *at) {

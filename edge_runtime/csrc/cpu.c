@@ -168,16 +168,19 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
   pthread_once(&once, choose);
   const int level = isa ? level_of(isa) : cpu.chosen;
   if (level < 0 || !cpu.runs[level]) return false;
-  k->isa = level_names[level];
+  *k = (eq_kernels){.isa = level_names[level]};
 #define ALLOWED(name) (level_of(#name) <= level && cpu.runs[level_of(#name)])
 #define EQ_KERNEL_CONV(name, mr, np)                                                               \
   if (ALLOWED(name)) k->conv = eq_conv__##name, k->conv_mr = mr, k->conv_np = np;
 #define EQ_KERNEL_DW(name)                                                                         \
   if (ALLOWED(name)) k->dw = eq_dw__##name;
+#define EQ_KERNEL_DW_ROW(name)                                                                     \
+  if (ALLOWED(name)) k->dw_row = eq_dw_row__##name;
 #define EQ_KERNEL_ROWS(name)                                                                       \
   if (ALLOWED(name)) k->rows = &eq_rows__##name;
 #include "kernels/conv.inc"
 #include "kernels/dw.inc"
+#include "kernels/dw_row.inc"
 #include "kernels/rows.inc"
   return true;
 }

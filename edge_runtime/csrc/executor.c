@@ -64,32 +64,58 @@ static inline void gather_inside(const int8_t *corner, const eq_window *w, int64
   }
 }
 
-void eq_gather_pointers(const eq_gather *g, int64_t first, int count, size_t pixel_step,
+bool eq_gather_inside(const eq_gather *g, const eq_cursor *at, int count) {
+  const eq_window *w = &g->win;
+  const int64_t y = at->y * w->sh - w->pt, x = at->x * w->sw - w->pl;
+  const int64_t last = x + (int64_t)(count - 1) * w->sw;
+  return at->x + count <= g->ow && y >= 0 && y + (int64_t)(w->kh - 1) * w->dh < g->h && x >= 0 &&
+         last + (int64_t)(w->kw - 1) * w->dw < g->w;
+}
+
+/* Pointers of pixels that eq_gather_inside holds for. */
+static void gather_run(const eq_gather *g, const eq_cursor *at, int count, size_t pixel_step,
+                       size_t tap_step, const int8_t **out) {
+  const eq_window *w = &g->win;
+  const int64_t step = w->sw * g->sw;
+  const int8_t *corner =
+      g->in + at->n * g->sn + (at->y * w->sh - w->pt) * g->sh + (at->x * w->sw - w->pl) * g->sw;
+  for (int ky = 0; ky < w->kh; ky++)
+    for (int kx = 0; kx < w->kw; kx++, out += tap_step) {
+      const int8_t *p = corner + ky * w->dh * g->sh + kx * w->dw * g->sw;
+      for (int i = 0; i < count; i++, p += step) out[(size_t)i * pixel_step] = p;
+    }
+}
+
+void eq_gather_pointers(const eq_gather *g, eq_cursor *at, int count, size_t pixel_step,
                         size_t tap_step, const int8_t **out) {
   const eq_window w = g->win;
+  while (count > 0) { /* runs within a row, as long as they need no padding */
+    const int run = (int)(count < g->ow - at->x ? count : g->ow - at->x);
+    if (!eq_gather_inside(g, at, run)) break;
+    gather_run(g, at, run, pixel_step, tap_step, out);
+    at->x += run - 1;
+    eq_cursor_step(g, at);
+    out += (size_t)run * pixel_step;
+    count -= run;
+  }
   const int64_t below = g->h - (int64_t)(w.kh - 1) * w.dh,
                 right = g->w - (int64_t)(w.kw - 1) * w.dw;
-  int64_t ox = first % g->ow, oy = first / g->ow % g->oh, n = first / g->ow / g->oh;
-  for (int i = 0; i < count; i++) {
-    const int8_t **at = out + (size_t)i * pixel_step;
-    const int64_t y0 = oy * w.sh - w.pt, x0 = ox * w.sw - w.pl;
-    const int8_t *picture = g->in + n * g->sn;
+  for (int i = 0; i < count; i++, eq_cursor_step(g, at)) {
+    const int8_t **to = out + (size_t)i * pixel_step;
+    const int64_t y0 = at->y * w.sh - w.pt, x0 = at->x * w.sw - w.pl;
+    const int8_t *picture = g->in + at->n * g->sn;
     if (y0 >= 0 && y0 < below && x0 >= 0 && x0 < right)
       gather_inside(picture + y0 * g->sh + x0 * g->sw, &w, w.dh * g->sh, w.dw * g->sw, tap_step,
-                    at);
+                    to);
     else
       for (int ky = 0; ky < w.kh; ky++) {
         const int64_t y = y0 + (int64_t)ky * w.dh;
         const int8_t *row = y >= 0 && y < g->h ? picture + y * g->sh : NULL;
-        for (int kx = 0; kx < w.kw; kx++, at += tap_step) {
+        for (int kx = 0; kx < w.kw; kx++, to += tap_step) {
           const int64_t x = x0 + (int64_t)kx * w.dw;
-          *at = row && x >= 0 && x < g->w ? row + x * g->sw : g->pad;
+          *to = row && x >= 0 && x < g->w ? row + x * g->sw : g->pad;
         }
       }
-    if (++ox == g->ow) {
-      ox = 0;
-      if (++oy == g->oh) oy = 0, n++;
-    }
   }
 }
 
@@ -98,6 +124,13 @@ void eq_output_pointers(uint8_t *base, const edgeq_tensor *t, int64_t first, int
   const int64_t size = (int64_t)eq_dtype_bytes(t->dtype);
   int64_t ox = first % t->dims[2], oy = first / t->dims[2] % t->dims[1];
   int64_t n = first / t->dims[2] / t->dims[1];
+  const int64_t pixel = t->strides[2] * size;
+  if (t->strides[1] == t->dims[2] * (int64_t)t->strides[2] &&
+      (n == (first + count - 1) / t->dims[2] / t->dims[1])) {
+    uint8_t *p = base + n * t->strides[0] * size + (oy * t->dims[2] + ox) * pixel;
+    for (int i = 0; i < count; i++, p += pixel) out[i] = p;
+    return;
+  }
   for (int i = 0; i < count; i++) {
     out[i] = base + (n * t->strides[0] + oy * t->strides[1] + ox * t->strides[2]) * size;
     if (++ox == t->dims[2]) {

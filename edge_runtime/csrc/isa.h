@@ -5,7 +5,7 @@
 
 #define EQ_MAGIC "\x89" "EDGEQ\r\n"
 #define EQ_FORMAT_VERSION 1u
-#define EQ_ISA_VERSION 1u
+#define EQ_ISA_VERSION 2u
 #define EQ_NONE16 65535u
 #define EQ_NONE32 4294967295u
 #define EQ_ALIGN 64u
@@ -18,20 +18,22 @@
 #define EQ_MAX_COMMANDS 65536u
 #define EQ_MAX_IO 64u
 #define EQ_MAX_TAPS 4096u
+#define EQ_MAX_CORES 64u
 #define EQ_FLAG_LUT_STEP 1u
 #define EQ_FLAG_COUNT_PAD 2u
 #define EQ_FLAG_TRANSPOSE_B 4u
 #define EQ_FLAG_LUT_GATE 8u
 #define EQ_GATE_EXPONENT 80u
-enum { EQ_SECTION_META = 1, EQ_SECTION_COMMANDS = 2, EQ_SECTION_CONSTANTS = 3, EQ_SECTION_QPARAMS = 4, EQ_SECTION_LUTS = 5, EQ_SECTION_TENSORS = 6, EQ_SECTION_STRINGS = 7, EQ_SECTION_DEBUG = 8 };
+enum { EQ_SECTION_META = 1, EQ_SECTION_COMMANDS = 2, EQ_SECTION_CONSTANTS = 3, EQ_SECTION_QPARAMS = 4, EQ_SECTION_LUTS = 5, EQ_SECTION_TENSORS = 6, EQ_SECTION_STRINGS = 7, EQ_SECTION_DEBUG = 8, EQ_SECTION_TIMING = 9 };
 enum { EQ_DTYPE_INT8 = 1, EQ_DTYPE_INT16 = 2, EQ_DTYPE_INT32 = 3, EQ_DTYPE_FLOAT32 = 4 };
-enum { EQ_REGION_ARENA = 0, EQ_REGION_CONSTANTS = 1 };
+enum { EQ_REGION_ARENA = 0, EQ_REGION_CONSTANTS = 1, EQ_REGION_SRAM = 2 };
 enum { EQ_RMODE_RNE_F32 = 0 };
+enum { EQ_QUEUE_LOAD = 0, EQ_QUEUE_LOAD_W = 1, EQ_QUEUE_EXEC = 2, EQ_QUEUE_STORE = 3 };
 enum { EQ_LUT_NONE = 0, EQ_LUT_LUT8 = 1, EQ_LUT_LUT16 = 2 };
 enum { EQ_EW_ADD = 0, EQ_EW_MUL = 1, EQ_EW_DIV = 2, EQ_EW_PRELU = 3, EQ_EW_REQUANT = 4 };
 enum { EQ_POOL_MAX = 0, EQ_POOL_AVG = 1 };
 enum { EQ_RESIZE_NEAREST = 0, EQ_RESIZE_LINEAR = 1 };
-enum { EQ_OP_END = 0, EQ_OP_CONV = 1, EQ_OP_DWCONV = 2, EQ_OP_GEMM = 3, EQ_OP_POOL = 4, EQ_OP_ELEMENTWISE = 5, EQ_OP_LUT = 6, EQ_OP_REDUCE = 7, EQ_OP_SOFTMAX = 8, EQ_OP_RESIZE = 9, EQ_OP_LAYOUT = 10, EQ_OP_FILL = 11, EQ_OP_GATHER = 12 };
+enum { EQ_OP_END = 0, EQ_OP_CONV = 1, EQ_OP_DWCONV = 2, EQ_OP_GEMM = 3, EQ_OP_POOL = 4, EQ_OP_ELEMENTWISE = 5, EQ_OP_LUT = 6, EQ_OP_REDUCE = 7, EQ_OP_SOFTMAX = 8, EQ_OP_RESIZE = 9, EQ_OP_LAYOUT = 10, EQ_OP_FILL = 11, EQ_OP_GATHER = 12, EQ_OP_DMA_LOAD = 13, EQ_OP_DMA_STORE = 14, EQ_OP_DMA_WEIGHTS = 15, EQ_OP_SYNC = 16 };
 
 #pragma pack(push, 1)
 typedef struct {
@@ -44,7 +46,10 @@ typedef struct {
   uint32_t inputs;
   uint32_t outputs;
   uint32_t table_crc;
-  uint32_t reserved[5];
+  uint32_t sram_bytes;
+  uint32_t cores;
+  uint32_t npu_crc;
+  uint32_t reserved[2];
 } eq_header;
 _Static_assert(sizeof(eq_header) == 64, "eq_header");
 typedef struct {
@@ -59,7 +64,7 @@ typedef struct {
   uint8_t dtype;
   uint8_t ndim;
   uint8_t region;
-  uint8_t reserved;
+  uint8_t core;
   uint64_t offset;
   int32_t dims[6];
   int32_t strides[6];
@@ -69,6 +74,18 @@ typedef struct {
   uint32_t q_count;
 } eq_tensor_row;
 _Static_assert(sizeof(eq_tensor_row) == 80, "eq_tensor_row");
+typedef struct {
+  uint8_t queue;
+  uint8_t core;
+  uint16_t layer;
+  uint32_t cycles;
+  uint32_t dram_cycles;
+  uint32_t dram_bytes;
+  uint32_t sram_bytes;
+  uint32_t vector;
+  uint64_t macs;
+} eq_timing;
+_Static_assert(sizeof(eq_timing) == 32, "eq_timing");
 typedef struct {
   uint8_t opcode;
   uint8_t core;
@@ -294,6 +311,24 @@ typedef struct {
   uint8_t tail[32];
 } eq_cmd_gather;
 _Static_assert(sizeof(eq_cmd_gather) == 64, "eq_cmd_gather");
+typedef struct {
+  uint8_t opcode;
+  uint8_t core;
+  uint16_t flags;
+  uint16_t wait;
+  uint16_t signal;
+  uint16_t in0;
+  uint16_t in1;
+  uint16_t out;
+  uint8_t rmode;
+  uint8_t lut_kind;
+  uint32_t constants;
+  uint32_t qparams;
+  uint32_t lut;
+  uint32_t bytes;
+  uint8_t tail[32];
+} eq_cmd_dma_weights;
+_Static_assert(sizeof(eq_cmd_dma_weights) == 64, "eq_cmd_dma_weights");
 #pragma pack(pop)
 
 /* rows of QPARAMS, in order; each holds EQ_LANES-padded channels */

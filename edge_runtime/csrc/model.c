@@ -19,7 +19,7 @@ struct edgeq_model {
   eq_context context;
   void *mapped; /* the file when opened by path */
   void *copied; /* the file when opened from memory */
-  void *arena_block;
+  void *arena_block, *sram_block;
   char error[EDGEQ_ERROR_BYTES];
 };
 
@@ -96,6 +96,7 @@ void edgeq_close(edgeq_model *m) {
   if (m->mapped) munmap(m->mapped, (size_t)m->program.file_bytes);
   free(m->copied);
   free(m->arena_block);
+  free(m->sram_block);
   free(m->context.pointers);
   free(m);
 }
@@ -124,11 +125,13 @@ static edgeq_status prepare(edgeq_model *m, const uint8_t *bytes, size_t size,
   if (threads == 0) threads = eq_cpu_count() < 8 ? eq_cpu_count() : 8;
   const eq_program *p = &m->program;
   uint8_t *arena = aligned_zeros(p->arena_bytes + EQ_SLACK, &m->arena_block);
+  const size_t step = (p->sram_bytes + EQ_SLACK + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN;
+  uint8_t *sram = p->cores ? aligned_zeros(step * p->cores, &m->sram_block) : arena;
   size_t pointers = (p->max_taps + 3) / 4 * 4 * EQ_MAX_MR;
   if (pointers < POINTERS) pointers = POINTERS;
   const int8_t **scratch = calloc((size_t)threads * pointers, sizeof *scratch);
-  m->context = (eq_context){p, arena, &m->kernels, threads, scratch, pointers};
-  if (!arena || !scratch)
+  m->context = (eq_context){p, arena, sram, step, &m->kernels, threads, scratch, pointers};
+  if (!arena || !sram || !scratch)
     return fail(error, EDGEQ_NO_MEMORY, "arena: no memory for %llu bytes.",
                 (unsigned long long)p->arena_bytes);
   return EDGEQ_OK;
@@ -214,11 +217,85 @@ edgeq_status edgeq_get_output(edgeq_model *m, uint32_t index, void *data, size_t
   return EDGEQ_OK;
 }
 
+/* Runs of `n` values that lie one after the other, or every `stride`; the rest of the loop nest. */
+typedef struct {
+  int64_t lines;
+  int pixels, n;
+  int64_t pixel, stride;
+  bool joined; /* pixels of a line adjoin */
+} walk;
+
+static walk walk_of(const edgeq_tensor *t) {
+  const int d = t->ndim;
+  walk w = {.pixels = d > 1 ? t->dims[d - 2] : 1,
+            .n = t->dims[d - 1],
+            .pixel = d > 1 ? t->strides[d - 2] : 0,
+            .stride = t->dims[d - 1] > 1 ? t->strides[d - 1] : 1};
+  w.lines = (int64_t)t->count / w.n / w.pixels;
+  w.joined = w.stride == 1 && (w.pixels == 1 || w.pixel == w.n);
+  return w;
+}
+
+static int64_t line_offset(const edgeq_tensor *t, int64_t line) {
+  int64_t at = 0;
+  for (int d = t->ndim - 3; d >= 0; d--) {
+    at += line % t->dims[d] * t->strides[d];
+    line /= t->dims[d];
+  }
+  return at;
+}
+
 static void put(const edgeq_tensor *t, uint8_t *base, int64_t at, int32_t v) {
   if (t->dtype == EDGEQ_INT8)
     ((int8_t *)base)[at] = (int8_t)v;
   else
     ((int16_t *)(void *)base)[at] = (int16_t)v;
+}
+
+/* Pixels of one scale from chunks of converted values. */
+static bool quantize_line(const edgeq_model *m, const edgeq_tensor *t, const walk *w, uint8_t *base,
+                          int64_t at, const float *x) {
+  const eq_rows *rows = m->kernels.rows;
+  const int32_t lo = eq_dtype_min(t->dtype), hi = eq_dtype_max(t->dtype);
+  int32_t v[EQ_CHUNK];
+  bool nan = false;
+  const int64_t total = (int64_t)w->pixels * w->n;
+  const bool expand = w->n == 3 && w->stride == 1 && w->pixel == 4;
+  if (rows->quantize8 && t->dtype == EDGEQ_INT8 && (w->joined || expand) && total < INT32_MAX)
+    return rows->quantize8((int8_t *)base + at, x, t->scales[0], t->zero_points[0], expand,
+                           (int)total);
+  const int most = w->joined ? EQ_CHUNK : EQ_CHUNK / w->n * w->n;
+  for (int64_t i = 0; i < total; i += most) {
+    const int n = (int)(total - i < most ? total - i : most);
+    nan |= rows->quantize(v, x + i, t->scales[0], t->zero_points[0], lo, hi, n);
+    if (w->joined && t->dtype == EDGEQ_INT8)
+      rows->store8((int8_t *)base + at + i, 1, v, n);
+    else if (w->joined)
+      rows->store16((int16_t *)(void *)base + at + i, 1, v, n);
+    else if (w->n == 3 && w->stride == 1 && t->dtype == EDGEQ_INT8)
+      for (int k = 0; k < n; k += 3) {
+        int8_t *to = (int8_t *)base + at + (i + k) / 3 * w->pixel;
+        to[0] = (int8_t)v[k], to[1] = (int8_t)v[k + 1], to[2] = (int8_t)v[k + 2];
+      }
+    else
+      for (int k = 0; k < n; k++)
+        put(t, base, at + (i + k) / w->n * w->pixel + (i + k) % w->n * w->stride, v[k]);
+  }
+  return nan;
+}
+
+static void dequantize_line(const edgeq_model *m, const edgeq_tensor *t, int64_t total,
+                            const uint8_t *base, int64_t at, float *x) {
+  const eq_rows *rows = m->kernels.rows;
+  int32_t v[EQ_CHUNK];
+  for (int64_t i = 0; i < total; i += EQ_CHUNK) {
+    const int n = (int)(total - i < EQ_CHUNK ? total - i : EQ_CHUNK);
+    if (t->dtype == EDGEQ_INT8)
+      rows->load8(v, (const int8_t *)base + at + i, 1, n);
+    else
+      rows->load16(v, (const int16_t *)(const void *)base + at + i, 1, n);
+    rows->dequantize(x + i, v, t->scales[0], t->zero_points[0], n);
+  }
 }
 
 edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *data, size_t count) {
@@ -232,6 +309,12 @@ edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *da
   const int32_t lo = eq_dtype_min(t->dtype), hi = eq_dtype_max(t->dtype), n = t->dims[t->ndim - 1];
   const int64_t stride = t->strides[t->ndim - 1];
   bool nan = false;
+  const walk w = walk_of(t);
+  if (t->q_count == 1 && n <= EQ_CHUNK) {
+    for (int64_t k = 0; k < w.lines; k++)
+      nan |= quantize_line(m, t, &w, base, line_offset(t, k), data + k * w.pixels * w.n);
+    count = 0;
+  }
   for (size_t i = 0; i < count; i += (size_t)n) {
     const int64_t at = element(t, i);
     for (int c = 0; c < n; c++) {
@@ -253,6 +336,13 @@ edgeq_status edgeq_get_output_f32(edgeq_model *m, uint32_t index, float *data, s
   const uint8_t *base = eq_data(&m->context, index + m->program.inputs);
   const int32_t n = t->dims[t->ndim - 1];
   const int64_t stride = t->strides[t->ndim - 1];
+  const walk w = walk_of(t);
+  if (t->q_count == 1 && w.joined) {
+    for (int64_t k = 0; k < w.lines; k++)
+      dequantize_line(m, t, (int64_t)w.pixels * w.n, base, line_offset(t, k),
+                      data + k * w.pixels * w.n);
+    count = 0;
+  }
   for (size_t i = 0; i < count; i += (size_t)n) {
     const int64_t at = element(t, i);
     for (int c = 0; c < n; c++) {

@@ -7,14 +7,16 @@
 #include <string.h>
 #include "ops/ops.h"
 
-static const char *const section_names[EQ_SECTIONS] = {
-    "?", "META", "COMMANDS", "CONSTANTS", "QPARAMS", "LUTS", "TENSORS", "STRINGS", "DEBUG"};
+static const char *const section_names[EQ_SECTIONS] = {"?",       "META",  "COMMANDS", "CONSTANTS",
+                                                       "QPARAMS", "LUTS",  "TENSORS",  "STRINGS",
+                                                       "DEBUG",   "TIMING"};
 
 static edgeq_status bad(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool read_sections(eq_program *p, char *error);
 static bool read_tensors(eq_program *p, char *error);
 static bool read_tensor(eq_program *p, uint32_t i, char *error);
 static bool read_commands(eq_program *p, char *error);
+static bool read_timing(const eq_program *p, char *error);
 
 edgeq_status eq_program_parse(eq_program *p, const uint8_t *file, uint64_t bytes, char *error) {
   memset(p, 0, sizeof *p);
@@ -45,12 +47,22 @@ edgeq_status eq_program_parse(eq_program *p, const uint8_t *file, uint64_t bytes
   if (h.inputs > EQ_MAX_IO || h.outputs > EQ_MAX_IO || h.outputs == 0)
     return bad(error, "header: 0..%u inputs and 1..%u outputs, got %u and %u.", EQ_MAX_IO,
                EQ_MAX_IO, h.inputs, h.outputs);
-  for (int i = 0; i < 5; i++)
+  if (h.sram_bytes > EQ_MAX_ARENA_BYTES || h.cores > EQ_MAX_CORES || !h.cores != !h.sram_bytes ||
+      (uint64_t)h.sram_bytes * h.cores > EQ_MAX_ARENA_BYTES)
+    return bad(error, "header: at most %u cores with %u bytes together, got %u of %u bytes.",
+               EQ_MAX_CORES, EQ_MAX_ARENA_BYTES, h.cores, h.sram_bytes);
+  if (h.npu_crc !=
+      (h.cores ? edgeq_crc32(0, &h.sram_bytes, sizeof h.sram_bytes + sizeof h.cores) : 0))
+    return bad(error, "header: wrong checksum of cores and SRAM. The file is damaged.");
+  for (int i = 0; i < 2; i++)
     if (h.reserved[i]) return bad(error, "header: reserved words are 0.");
   p->arena_bytes = h.arena_bytes;
+  p->sram_bytes = h.sram_bytes;
+  p->cores = h.cores;
   p->inputs = h.inputs;
   p->outputs = h.outputs;
-  bool ok = read_sections(p, error) && read_tensors(p, error) && read_commands(p, error);
+  bool ok = read_sections(p, error) && read_tensors(p, error) && read_commands(p, error) &&
+            read_timing(p, error);
   if (!ok) eq_program_free(p);
   return ok ? EDGEQ_OK : EDGEQ_BAD_PROGRAM;
 }
@@ -58,9 +70,11 @@ edgeq_status eq_program_parse(eq_program *p, const uint8_t *file, uint64_t bytes
 void eq_program_free(eq_program *p) {
   free(p->tensors);
   free(p->region);
+  free(p->core);
   free(p->commands);
   p->tensors = NULL;
   p->region = NULL;
+  p->core = NULL;
   p->commands = NULL;
 }
 
@@ -114,7 +128,8 @@ static bool read_sections(eq_program *p, char *error) {
   if (!all_zero(p->file, end, p->file_bytes))
     return bad(error, "file: bytes after the last section are not 0. It is damaged."), false;
   for (int k = 1; k < EQ_SECTIONS; k++)
-    if (!p->section[k].base) return bad(error, "%s: section is missing.", section_names[k]), false;
+    if (!p->section[k].base && k != EQ_SECTION_TIMING)
+      return bad(error, "%s: section is missing.", section_names[k]), false;
   const eq_span *s = p->section;
   if (s[EQ_SECTION_META].bytes > EQ_MAX_META_BYTES)
     return bad(error, "META: at most %u bytes.", EQ_MAX_META_BYTES), false;
@@ -137,7 +152,8 @@ static bool read_tensors(eq_program *p, char *error) {
   p->tensor_count = (uint32_t)count;
   p->tensors = calloc(count, sizeof *p->tensors);
   p->region = calloc(count, 1);
-  if (!p->tensors || !p->region) return bad(error, "TENSORS: out of memory."), false;
+  p->core = calloc(count, 1);
+  if (!p->tensors || !p->region || !p->core) return bad(error, "TENSORS: out of memory."), false;
   for (uint32_t i = 0; i < count; i++)
     if (!read_tensor(p, i, error)) return false;
   return true;
@@ -150,9 +166,9 @@ static bool read_tensor(eq_program *p, uint32_t i, char *error) {
   if (r.name >= strings->bytes)
     return bad(error, "TENSORS: row %u: name outside STRINGS.", i), false;
   if (r.dtype < EQ_DTYPE_INT8 || r.dtype > EQ_DTYPE_FLOAT32 || r.ndim < 1 || r.ndim > EQ_MAX_DIMS ||
-      r.region > EQ_REGION_CONSTANTS || r.reserved)
-    return bad(error, "TENSORS: row %u: dtype %u, ndim %u, region %u or reserved is unknown.", i,
-               r.dtype, r.ndim, r.region),
+      r.region > EQ_REGION_SRAM || (r.core && (r.region != EQ_REGION_SRAM || r.core >= p->cores)))
+    return bad(error, "TENSORS: row %u: dtype %u, ndim %u, region %u or core %u is unknown.", i,
+               r.dtype, r.ndim, r.region, r.core),
            false;
   int64_t lowest = 0, highest = 0, count = 1;
   for (int d = 0; d < r.ndim; d++) {
@@ -165,8 +181,9 @@ static bool read_tensor(eq_program *p, uint32_t i, char *error) {
       highest += reach; /* six terms below 2^61 each */
   }
   int64_t size = (int64_t)eq_dtype_bytes(r.dtype);
-  int64_t room = (int64_t)(r.region == EQ_REGION_ARENA ? p->arena_bytes
-                                                       : p->section[EQ_SECTION_CONSTANTS].bytes);
+  p->region[i] = r.region;
+  p->core[i] = r.core;
+  int64_t room = (int64_t)eq_region_bytes(p, i);
   if (r.offset % (uint64_t)size || r.offset > (uint64_t)room ||
       lowest < -((int64_t)r.offset / size) || highest >= (room - (int64_t)r.offset) / size)
     return bad(error, "TENSORS: row %u reaches outside its region or is unaligned.", i), false;
@@ -179,9 +196,8 @@ static bool read_tensor(eq_program *p, uint32_t i, char *error) {
                       .q_count = r.q_count};
   memcpy(t->dims, r.dims, sizeof t->dims);
   memcpy(t->strides, r.strides, sizeof t->strides);
-  p->region[i] = r.region;
-  if (i < p->inputs && r.region != EQ_REGION_ARENA)
-    return bad(error, "TENSORS: input %u must lie in the arena.", i), false;
+  if (i < p->inputs && r.region == EQ_REGION_CONSTANTS)
+    return bad(error, "TENSORS: input %u must not lie in the constants.", i), false;
   if (r.q_count == 0) return true;
   const eq_span *q = &p->section[EQ_SECTION_QPARAMS];
   if ((r.q_count != 1 && r.q_count != (uint32_t)r.dims[r.ndim - 1]) || r.qparams % 4 ||
@@ -219,6 +235,30 @@ static bool read_commands(eq_program *p, char *error) {
       return eq_fail(&c, "END must be the last command");
     if (h->rmode != EQ_RMODE_RNE_F32) return eq_fail(&c, "rmode %u is unknown", h->rmode);
     if (op->check && !op->check(&c, h)) return false;
+    const uint16_t touched[] = {h->in0, h->in1, h->out};
+    for (int k = 0; k < 3 && h->opcode != EQ_OP_END; k++)
+      if (touched[k] < p->tensor_count && p->region[touched[k]] == EQ_REGION_SRAM &&
+          p->core[touched[k]] != h->core)
+        return eq_fail(&c, "core %u must not touch the SRAM of core %u", h->core,
+                       p->core[touched[k]]);
+  }
+  return true;
+}
+
+/* One row per command, where there are any: the queue and the core that run it. */
+static bool read_timing(const eq_program *p, char *error) {
+  const eq_span *s = &p->section[EQ_SECTION_TIMING];
+  if (!s->base) return true;
+  if (s->bytes != p->command_count * sizeof(eq_timing) || !p->cores)
+    return bad(error, "TIMING: one row of %zu bytes per command of an NPU program.",
+               sizeof(eq_timing)),
+           false;
+  for (uint32_t i = 0; i < p->command_count; i++) {
+    eq_timing t;
+    memcpy(&t, s->base + i * sizeof t, sizeof t);
+    if (t.queue > EQ_QUEUE_STORE || t.core >= p->cores || t.core != p->commands[i].core)
+      return bad(error, "TIMING: row %u: queue %u or core %u is unknown.", i, t.queue, t.core),
+             false;
   }
   return true;
 }

@@ -7,7 +7,7 @@
 #include "edgeq.h"
 #include "isa.h"
 
-enum { EQ_SECTIONS = 9, EQ_SLACK = 64 }; /* SIMD kernels may read EQ_SLACK bytes past a tensor */
+enum { EQ_SECTIONS = 10, EQ_SLACK = 64 }; /* SIMD kernels may read EQ_SLACK bytes past a tensor */
 
 typedef struct {
   const uint8_t *base;
@@ -17,11 +17,13 @@ typedef struct {
 typedef struct {
   const uint8_t *file; /* 64-byte aligned */
   uint64_t file_bytes;
-  eq_span section[EQ_SECTIONS]; /* by EQ_SECTION_* */
-  uint64_t arena_bytes;
+  eq_span section[EQ_SECTIONS];     /* by EQ_SECTION_* */
+  uint64_t arena_bytes, sram_bytes; /* sram_bytes: scratch of one core */
+  uint32_t cores;                   /* 0 for the cpu */
   uint32_t inputs, outputs, tensor_count, command_count;
   edgeq_tensor *tensors;
   uint8_t *region; /* EQ_REGION_* of each tensor */
+  uint8_t *core;   /* whose SRAM it lies in */
   eq_head *commands;
   size_t max_taps; /* largest kh * kw of CONV and DWCONV */
 } eq_program;
@@ -33,6 +35,12 @@ void eq_program_free(eq_program *p);
 static inline uint32_t eq_lanes(uint32_t n) { return (n + EQ_LANES - 1) / EQ_LANES * EQ_LANES; }
 static inline size_t eq_dtype_bytes(int dtype) {
   return dtype == EQ_DTYPE_INT8 ? 1 : dtype == EQ_DTYPE_INT16 ? 2 : 4;
+}
+/* Bytes of the region that tensor `id` lies in. */
+static inline uint64_t eq_region_bytes(const eq_program *p, uint32_t id) {
+  return p->region[id] == EQ_REGION_ARENA  ? p->arena_bytes
+         : p->region[id] == EQ_REGION_SRAM ? p->sram_bytes
+                                           : p->section[EQ_SECTION_CONSTANTS].bytes;
 }
 /* True when the elements lie one after the other in row-major order. */
 static inline bool eq_dense(const edgeq_tensor *t) {
@@ -63,12 +71,17 @@ bool eq_fail(eq_check *c, const char *rule, ...) __attribute__((format(printf, 2
 /* Tensor `id` of the program; dtypes is a mask of 1 << EQ_DTYPE_*; ndim 0 accepts any. */
 const edgeq_tensor *eq_need_tensor(eq_check *c, uint32_t id, const char *role, int dtypes,
                                    int ndim);
-/* The same for a tensor that is written: in the arena, every element at an address of its own. */
+/* The same for a tensor that is written: not in the constants, every element at an address of its
+ * own. */
 const edgeq_tensor *eq_need_output(eq_check *c, uint32_t id, int dtypes, int ndim);
 
 /* A range of CONSTANTS or LUTS: `bytes` from `offset`, aligned to `align`. */
 const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t bytes,
                              uint32_t align);
+
+/* The weights of CONV and DWCONV: a range of CONSTANTS and, when in1 is a tensor, a copy of it
+ * there. */
+bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t bytes);
 
 /* QPARAMS rows of `count` channels (padded to EQ_LANES). One letter of `kinds` per row:
  * b any int32, f finite float32, d finite float64, x int32 within int8, z int32 within int16, l and

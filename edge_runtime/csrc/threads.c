@@ -1,5 +1,5 @@
-/* threads.c: the pool. Workers spin for some microseconds after a job, because the next command of
- * a network follows at once, then park on a condition variable. */
+/* threads.c: the pool. After a job, workers spin and then yield for about a millisecond, because
+ * the next command of a network follows at once; then they park on a condition variable. */
 #define _GNU_SOURCE
 #include "threads.h"
 #include <fenv.h>
@@ -10,7 +10,9 @@
 #include <unistd.h>
 #include "edgeq.h"
 
-enum { SPINS = 4000 };
+/* Spins before a thread gives way: a worker that shares a CPU with the caller must not hold it up,
+ * and where nobody else wants the CPU yielding costs little. WAITS of these before it parks. */
+enum { SPINS = 64, WAITS = 4000 };
 
 static struct {
   pthread_mutex_t owner; /* held by the model that uses the pool */
@@ -64,10 +66,13 @@ static void take_parts(uint32_t number, int worker) {
 }
 
 static uint32_t wait_for_job(uint32_t seen) {
-  for (int i = 0; i < SPINS; i++) {
+  for (int i = 0; i < SPINS + WAITS; i++) {
     const uint32_t number = number_of(atomic_load(&pool.state));
     if (number != seen) return number;
-    relax();
+    if (i < SPINS)
+      relax();
+    else
+      sched_yield();
   }
   pthread_mutex_lock(&pool.lock);
   atomic_fetch_add(&pool.parked, 1);

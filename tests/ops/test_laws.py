@@ -51,7 +51,9 @@ def test_integer_law_follows_float_law(case: Case) -> None:
     ):  # an int8 value before the function costs up to half its own step times the slope
         pre = graph.values["y"].q
         assert pre is not None
-        allowed = 2 + (int(np.ceil(1.2 * np.max(pre.scale / q.scale))) if pre.dtype == "int8" else 0)
+        allowed = 2 + (
+            int(np.ceil(1.2 * np.max(pre.scale / q.scale))) if pre.dtype == "int8" else 0
+        )
         if case.unary == "Sigmoid":  # its table ends at 1: a channel far below 1 sees its steps
             allowed += int(np.ceil(1 / 32767 / q.scale.min()))
     if q.dtype == "int16":

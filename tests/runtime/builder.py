@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 @dataclass(eq=False)
 class Tensor:
-    """A view that the builder places in the arena or in the constants."""
+    """A view that the builder places in the arena, the constants or the SRAM of core 0."""
 
     name: str
     dtype: str
@@ -40,6 +40,7 @@ class Builder:
     luts: bytearray = field(default_factory=bytearray)
     commands: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     arena: int = 0
+    sram: int = 0  # with any, the program is one for an NPU of one core
 
     def tensor(
         self,
@@ -55,7 +56,7 @@ class Builder:
         data: Array | None = None,
     ) -> Tensor:
         """Place a tensor. `pixel` is the stride of the second last axis, `row` adds to the third
-        last, `lead` elements lie before it. `data` puts it into the constants."""
+        last, `lead` elements lie before it. `data` puts it into the constants, role "sram" into SRAM."""
         strides = [1] * len(shape)
         for i in range(len(shape) - 2, -1, -1):
             strides[i] = strides[i + 1] * shape[i + 1]
@@ -72,6 +73,9 @@ class Builder:
                 "CONSTANTS",
                 self.put(self.constants, np.ascontiguousarray(data).tobytes()),
             )
+        elif role == "sram":
+            t.region, t.offset = "SRAM", self.sram + lead * size
+            self.sram = -(-(t.offset + reach * size) // 64) * 64
         else:
             t.offset = self.arena + lead * size
             self.arena = -(-(t.offset + reach * size) // 64) * 64
@@ -134,8 +138,10 @@ class Builder:
             for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
         }
         debug = [{"node": f"n{i}", "op": op, "macs": 0} for i, (op, _) in enumerate(self.commands)]
+        timing = np.zeros(len(self.commands) + 1, isa.TIMING_DTYPE) if self.sram else None
         return Program({"name": "test", "card": None, **io}, body, bytes(self.constants), bytes(self.qparams),
-                       bytes(self.luts), table, bytes(strings), debug, self.arena)  # fmt: skip
+                       bytes(self.luts), table, bytes(strings), debug, self.arena, timing, self.sram,
+                       int(self.sram > 0))  # fmt: skip
 
     def build(self) -> bytes:
         return self.program().to_bytes()

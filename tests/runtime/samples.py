@@ -39,7 +39,8 @@ def everything() -> bytes:
     put("CONV", x, c1, 5, constants=b.constant(pack_conv(w, 1, np.zeros(1, np.int8))), groups=1, lut=t8, lut_kind=1,
         flags=isa.FLAG_LUT_STEP, m=0.01, wsum=w.reshape(5, -1).sum(1), r=0.5, **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
     d = rng.integers(-127, 128, (3, 3, 5)).astype(np.int8)
-    put("DWCONV", c1, c2, 5, constants=b.constant(pack_dw(d, np.zeros(5, np.int8))), m=0.01,
+    weights = b.constant(pack_dw(d, np.zeros(5, np.int8)))
+    put("DWCONV", c1, c2, 5, constants=weights, m=0.01,
         wsum=d.reshape(9, 5).sum(0), **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
     put("POOL", c2, c3, kind=0, **window((3, 3), pad=(1, 1)))
     put("POOL", c2, c4, 5, kind=1, ratio=1.0, zx=0, **act, **window((3, 3), pad=(1, 1)))
@@ -72,6 +73,16 @@ def everything() -> bytes:
     put("ELEMENTWISE", ones, scores, 5, in1=total, kind=1, ra=1.0, **act)
     ta = tensor(1, 3, 3, 3)
     put("GEMM", scores, ta, 3, in1=ones, m=0.1, flags=isa.FLAG_TRANSPOSE_B, za=0, zb=0, **act)
+    inside, back = tensor(1, 3, 3, 5, role="sram"), tensor(1, 3, 3, 5)
+    put("DMA_LOAD", scores, inside)
+    there = tensor(160, role="sram")
+    put("DMA_WEIGHTS", isa.NONE16, there, constants=weights, bytes=160)
+    moved = tensor(1, 3, 3, 5, role="sram")
+    put("DWCONV", inside, moved, 5, in1=there, constants=weights, m=0.01, wsum=d.reshape(9, 5).sum(0),
+        **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
+    put("SYNC", isa.NONE16, isa.NONE16)
+    put("DMA_STORE", moved, back)
+    put("ELEMENTWISE", back, scores, 5, in1=ones, kind=0, ra=0.5, rb=0.5, **act)
     put("SOFTMAX", scores, y, lut=exp, zp=-128, inv_scale=256.0)
     return b.build()
 

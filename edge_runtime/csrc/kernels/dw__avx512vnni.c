@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #include "epilogue_avx512.h"
 
-enum { MAX_QUADS = 64 }; /* weights kept on the stack: up to 256 taps */
+enum { MAX_QUADS = 64, GROUP = 16 }; /* weights kept on the stack: up to 256 taps; pixels */
 
 /* [tap][channel] bytes in four 128-bit lanes -> [channel][tap] */
 EQ_TARGET EQ_INLINE __m512i interleave(__m128i a, __m128i b, __m128i c, __m128i d) {
@@ -36,18 +36,22 @@ EQ_TARGET EQ_INLINE void panel(const eq_dw *a, const int8_t *const *in, uint8_t 
   const __m512i wsum = _mm512_loadu_si512(a->e.wsum + c);
   const __m512i start =
       _mm512_sub_epi32(_mm512_loadu_si512(a->e.bias + c), _mm512_slli_epi32(wsum, 7));
-  const eq_panel512 p = eq_panel512_of(&a->e, c, a->channels - c);
   const ptrdiff_t at = (ptrdiff_t)c * (a->e.out16 ? 2 : 1);
-  for (int i = 0; i < pixels; i++, in += 4 * QUADS) {
-    __m512i acc = start;
+  __m512i sums[GROUP];
+  for (int first = 0; first < pixels; first += GROUP) {
+    const int n = pixels - first < GROUP ? pixels - first : GROUP;
+    for (int i = 0; i < n; i++, in += 4 * QUADS) {
+      __m512i acc = start;
 #pragma GCC unroll 7
-    for (int q = 0; q < QUADS; q++) {
-      const int8_t *const *x = in + 4 * q;
-      const __m512i v =
-          interleave(load16(x[0] + c), load16(x[1] + c), load16(x[2] + c), load16(x[3] + c));
-      acc = _mm512_dpbusd_epi32(acc, _mm512_xor_si512(v, flip), w[q]);
+      for (int q = 0; q < QUADS; q++) {
+        const int8_t *const *x = in + 4 * q;
+        const __m512i v =
+            interleave(load16(x[0] + c), load16(x[1] + c), load16(x[2] + c), load16(x[3] + c));
+        acc = _mm512_dpbusd_epi32(acc, _mm512_xor_si512(v, flip), w[q]);
+      }
+      sums[i] = acc;
     }
-    eq_store512(&a->e, &p, acc, out[i] + at);
+    eq_finish512(&a->e, c, a->channels - c, sums, 1, out + first, at, n);
   }
 }
 

@@ -87,36 +87,69 @@ EQ_TARGET EQ_INLINE __m512i eq_lut16_512(__m512i x, const int16_t *table) {
   return _mm512_add_epi32(t, _mm512_srai_epi32(_mm512_add_epi32(rise, _mm512_set1_epi32(64)), 7));
 }
 
-/* Write the panel's channels to `out`, the address of its first channel. */
-EQ_TARGET EQ_INLINE void eq_store512(const eq_epilogue *e, const eq_panel512 *p, __m512i acc,
-                                     uint8_t *out) {
-  __m512i y = eq_apply512(acc, &p->pre);
-  if (e->lut_kind != EQ_LUT_NONE) {
-    y = e->lut_kind == EQ_LUT_LUT8 ? eq_lut8_512(y, e->table) : eq_lut16_512(y, e->table);
-    if (e->gate)
-      y = eq_gate512(acc, y, &p->post);
-    else if (e->step)
-      y = eq_apply512(y, &p->post);
+/* Knots of a table of 64 straight pieces in four registers. */
+typedef struct {
+  __m512i k[4];
+} eq_knots512;
+
+EQ_TARGET EQ_INLINE eq_knots512 eq_knots512_of(const int32_t *knots) {
+  return (eq_knots512){{_mm512_loadu_si512(knots), _mm512_loadu_si512(knots + 16),
+                        _mm512_loadu_si512(knots + 32), _mm512_loadu_si512(knots + 48)}};
+}
+
+/* base + ((slope * f + 64) >> 7) is (64 + base * 128 + slope * f) >> 7: one vpdpwssd. */
+EQ_TARGET EQ_INLINE __m512i eq_pieces512(__m512i x, const eq_knots512 *t) {
+  /* the permutes use 5 bits of the index: the sign of x tells the halves of the table apart */
+  const __m512i piece = _mm512_srai_epi32(x, 10);
+  const __m512i low = _mm512_permutex2var_epi32(t->k[0], piece, t->k[1]);
+  const __m512i high = _mm512_permutex2var_epi32(t->k[2], piece, t->k[3]);
+  const __mmask16 negative = _mm512_cmplt_epi32_mask(x, _mm512_setzero_si512());
+  const __m512i pair = _mm512_mask_blend_epi32(negative, high, low);
+  const __m512i factors =
+      _mm512_ternarylogic_epi32(/* (x << 16 & mask) | 128 */
+                                _mm512_slli_epi32(x, 16), _mm512_set1_epi32(1023 << 16),
+                                _mm512_set1_epi32(128), 0xea);
+  return _mm512_srai_epi32(_mm512_dpwssd_epi32(_mm512_set1_epi32(64), pair, factors), 7);
+}
+
+/* Write `n` <= 16 bytes of v without a masked store, which costs more on the CPUs measured. */
+EQ_TARGET EQ_INLINE void eq_write512(uint8_t *out, __m128i v, int n) {
+  uint8_t part[16];
+  if (n == 16) {
+    _mm_storeu_si128((__m128i *)(void *)out, v);
+    return;
   }
-  /* Saturating narrowing: only a table value without a step can lie outside. */
-  if (e->out16) {
-    const __m256i v = _mm512_cvtsepi32_epi16(y);
-    if (p->channels == 16) {
-      _mm256_storeu_si256((__m256i *)(void *)out, v);
-    } else { /* masked stores are slower than this on the CPUs measured */
-      int16_t part[16];
-      _mm256_storeu_si256((__m256i *)(void *)part, v);
-      memcpy(out, part, (size_t)p->channels * 2);
-    }
+  _mm_storeu_si128((__m128i *)(void *)part, v);
+  if (n >= 8) {
+    memcpy(out, part, 8);
+    memcpy(out + n - 8, part + n - 8, 8);
+  } else if (n >= 4) {
+    memcpy(out, part, 4);
+    memcpy(out + n - 4, part + n - 4, 4);
   } else {
-    const __m128i v = _mm512_cvtsepi32_epi8(y);
-    if (p->channels == 16) {
-      _mm_storeu_si128((__m128i *)(void *)out, v);
-    } else {
-      int8_t part[16];
-      _mm_storeu_si128((__m128i *)(void *)part, v);
-      memcpy(out, part, (size_t)p->channels);
-    }
+    for (int i = 0; i < n; i++) out[i] = part[i];
   }
 }
+
+/* int32 outputs -> bytes or int16; saturating: only a table value without a step can lie outside.
+ */
+EQ_TARGET EQ_INLINE void eq_narrow512(const eq_epilogue *e, __m512i y, int channels, uint8_t *out) {
+  if (e->out16) {
+    const __m256i v = _mm512_cvtsepi32_epi16(y);
+    if (channels == 16) {
+      _mm256_storeu_si256((__m256i *)(void *)out, v);
+    } else {
+      int16_t part[16];
+      _mm256_storeu_si256((__m256i *)(void *)part, v);
+      memcpy(out, part, (size_t)channels * 2);
+    }
+  } else {
+    eq_write512(out, _mm512_cvtsepi32_epi8(y), channels);
+  }
+}
+
+/* Accumulators of `pixels` pixels, acc[i * step] 16 channels each from channel c, to out[i] + at.
+ */
+void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int step,
+                  uint8_t *const *out, ptrdiff_t at, int pixels);
 #endif

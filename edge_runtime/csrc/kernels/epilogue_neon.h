@@ -107,6 +107,40 @@ EQ_INLINE int32x4_t eq_lut16_4(int32x4_t x, const int16_t *table) {
   return vaddq_s32(t, vrshrq_n_s32(vmulq_s32(rise, vandq_s32(u, vdupq_n_s32(127))), 7));
 }
 
+/* LUT16 of 64 straight pieces, see eq_knots: four byte planes of 64 knots, so that four TBL
+ * bring base and slope of 16 values. slope * (u & 1023) < 2^25. */
+EQ_INLINE void eq_pieces_tile(int32x4_t x[][4], const int32_t *knots, const int PIXELS) {
+  uint8x16x4_t plane[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    const uint8x16x4_t bytes = vld4q_u8((const uint8_t *)(knots + 16 * k));
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; b++) plane[b].val[k] = bytes.val[b];
+  }
+  for (int i = 0; i < PIXELS; i++) {
+    const uint16x8_t flip = vdupq_n_u16(0x8000), rest = vdupq_n_u16(1023);
+    const int16x8_t a = vmovn_high_s32(vmovn_s32(x[i][0]), x[i][1]);
+    const int16x8_t b = vmovn_high_s32(vmovn_s32(x[i][2]), x[i][3]);
+    const uint16x8_t u = veorq_u16(vreinterpretq_u16_s16(a), flip);
+    const uint16x8_t v = veorq_u16(vreinterpretq_u16_s16(b), flip);
+    const uint8x16_t at = vshrq_n_u8(vshrn_high_n_u16(vshrn_n_u16(u, 8), v, 8), 2);
+    const uint8x16_t base0 = vqtbl4q_u8(plane[0], at), base1 = vqtbl4q_u8(plane[1], at);
+    const uint8x16_t slope0 = vqtbl4q_u8(plane[2], at), slope1 = vqtbl4q_u8(plane[3], at);
+    const int16x8_t base_a = vreinterpretq_s16_u8(vzip1q_u8(base0, base1));
+    const int16x8_t base_b = vreinterpretq_s16_u8(vzip2q_u8(base0, base1));
+    const int16x8_t slope_a = vreinterpretq_s16_u8(vzip1q_u8(slope0, slope1));
+    const int16x8_t slope_b = vreinterpretq_s16_u8(vzip2q_u8(slope0, slope1));
+    const int16x8_t f = vreinterpretq_s16_u16(vandq_u16(u, rest));
+    const int16x8_t g = vreinterpretq_s16_u16(vandq_u16(v, rest));
+    const int32x4_t rise0 = vmull_s16(vget_low_s16(slope_a), vget_low_s16(f));
+    const int32x4_t rise2 = vmull_s16(vget_low_s16(slope_b), vget_low_s16(g));
+    x[i][0] = vaddw_s16(vrshrq_n_s32(rise0, 7), vget_low_s16(base_a));
+    x[i][1] = vaddw_high_s16(vrshrq_n_s32(vmull_high_s16(slope_a, f), 7), base_a);
+    x[i][2] = vaddw_s16(vrshrq_n_s32(rise2, 7), vget_low_s16(base_b));
+    x[i][3] = vaddw_high_s16(vrshrq_n_s32(vmull_high_s16(slope_b, g), 7), base_b);
+  }
+}
+
 /* Write the channels that exist of 16 to `out`, the address of the first. Narrowing saturates: only
  * a table value without a step can lie outside. */
 EQ_INLINE void eq_store16(const eq_epilogue *e, int channels, const int32x4_t y[4], uint8_t *out) {
@@ -133,6 +167,8 @@ EQ_INLINE void eq_tabulate(const eq_epilogue *e, int c, int32x4_t acc[][4], cons
   }
   if (e->lut_kind == EQ_LUT_LUT8)
     eq_lut8_tile(t, e->table, PIXELS);
+  else if (e->knots)
+    eq_pieces_tile(t, e->knots, PIXELS);
   else
     for (int i = 0; i < PIXELS; i++)
       for (int j = 0; j < 4; j++) t[i][j] = eq_lut16_4(t[i][j], e->table);

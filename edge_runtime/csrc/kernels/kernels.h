@@ -23,12 +23,19 @@ typedef struct {
   const int32_t *zp, *lo, *hi;
   const float *r;
   const int16_t *table;
-  int lut_kind; /* EQ_LUT_* */
-  bool step;    /* EQ_FLAG_LUT_STEP */
-  bool gate;    /* EQ_FLAG_LUT_GATE */
+  const int32_t *knots; /* the same table from eq_knots, or NULL */
+  int lut_kind;         /* EQ_LUT_* */
+  bool step;            /* EQ_FLAG_LUT_STEP */
+  bool gate;            /* EQ_FLAG_LUT_GATE */
   bool out16;
   int32_t pre_zero;
 } eq_epilogue;
+
+/* A table of 513 entries that is 64 straight pieces of 8 intervals: knots[k] = T[8k] in the low
+ * half and T[8k+1] - T[8k] in the high half, so that T(x) = base + ((slope * (u & 1023) + 64) >> 7)
+ * with u = x + 32768 and piece u >> 10. False when the table is not of this kind. */
+enum { EQ_KNOTS = 64 };
+bool eq_knots(const int16_t *table, int32_t *knots);
 
 /* ---- convolution: one tile of output pixels times output channels ---- */
 
@@ -61,6 +68,38 @@ typedef struct {
  * Reads up to 15 bytes past a pixel. */
 typedef void eq_dw_fn(const eq_dw *a, const int8_t *const *in, uint8_t *const *out, int pixels);
 
+/* Rows of a 3x3 or 5x5 kernel with stride 1 or 2 and int8 outputs, all channels: the kernel turns
+ * whole columns of taps into [channel][tap] once and uses them for every output they reach. */
+typedef struct {
+  eq_epilogue e;
+  const int8_t *w; /* [k * k][lanes] */
+  int k, stride, channels, lanes;
+  const int8_t *in;      /* row 0, column 0 */
+  const int8_t *pad;     /* [lanes] what absent taps read */
+  ptrdiff_t line, pixel; /* bytes between input rows and columns */
+  int height, width;     /* of the input */
+  int top, left;         /* rows and columns of padding before the first window */
+  uint8_t *out;          /* output row 0, column 0 */
+  ptrdiff_t out_line, out_pixel;
+  int first, last; /* output rows [first, last) */
+  int count;       /* output columns */
+} eq_dw_row;
+
+/* Reads up to 15 bytes past a pixel. */
+typedef void eq_dw_row_fn(const eq_dw_row *a);
+
+/* ---- elementwise on int8 pixels: y[i][c] from a[i][c] and b[i][c] ---- */
+
+typedef struct {
+  const int32_t *za, *zb;
+  const float *ra, *rb;
+  const int32_t *zp, *lo, *hi;
+  const int8_t *a, *b;
+  int8_t *y;
+  ptrdiff_t sa, sb, sy; /* bytes between pixels */
+  int channels, pixels;
+} eq_pixels;
+
 /* ---- rows: n values along the last axis, widened to int32 in chunks ---- */
 
 enum { EQ_CHUNK = 256 };
@@ -86,11 +125,20 @@ typedef struct {
   eq_ew_fn *add, *mul, *mul_narrow, *div, *prelu, *requant;
   void (*lut8)(int32_t *x, const int16_t *table, int n);
   void (*lut16)(int32_t *x, const int16_t *table, int n);
+  /* edge rules; quantize returns true when x holds a NaN */
+  bool (*quantize)(int32_t *y, const float *x, float scale, int32_t zp, int32_t lo, int32_t hi,
+                   int n);
+  /* the same to int8, whole pixels of 3 values in 4 bytes when `expand`; NULL: use quantize */
+  bool (*quantize8)(int8_t *y, const float *x, float scale, int32_t zp, bool expand, int n);
+  void (*dequantize)(float *y, const int32_t *x, float scale, int32_t zp, int n);
+  void (*add_pixels)(const eq_pixels *p), (*mul_pixels)(const eq_pixels *p); /* or NULL */
   /* x = clamp(rint(f32(x) * r) + zp, lo, hi) */
   void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,
                int n);
   void (*max)(int32_t *y, const int32_t *x, int n);
-  void (*max8)(int8_t *y, const int8_t *x, int n);
+  void (*max_window)(int8_t *y, const int8_t *x, int rows, int columns, ptrdiff_t row,
+                     ptrdiff_t column, int n);
+  void (*sum_pixels)(int32_t *acc, const int8_t *x, ptrdiff_t stride, int pixels, int n);
   void (*sum)(int32_t *y, const int32_t *x, int n);
   void (*sum64)(int64_t *y, const int32_t *x, int n);
   /* y = mean of `valid` values divided by `count`, from their sums */
@@ -113,6 +161,7 @@ typedef struct {
   eq_conv_fn *conv;
   int conv_mr, conv_np; /* pixels and 16-channel panels of one tile */
   eq_dw_fn *dw;
+  eq_dw_row_fn *dw_row; /* or NULL */
   const eq_rows *rows;
 } eq_kernels;
 
@@ -121,11 +170,14 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 
 #define EQ_KERNEL_CONV(isa, mr, np) eq_conv_fn eq_conv__##isa;
 #define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
+#define EQ_KERNEL_DW_ROW(isa)       eq_dw_row_fn eq_dw_row__##isa;
 #define EQ_KERNEL_ROWS(isa)         extern const eq_rows eq_rows__##isa;
 #include "conv.inc"
 #include "dw.inc"
+#include "dw_row.inc"
 #include "rows.inc"
 #undef EQ_KERNEL_CONV
 #undef EQ_KERNEL_DW
+#undef EQ_KERNEL_DW_ROW
 #undef EQ_KERNEL_ROWS
 #endif

@@ -60,6 +60,20 @@ ROW lut16(int32_t *x, const int16_t *table, int n) {
   for (int i = 0; i < n; i++) x[i] = eq_lut16(x[i], table);
 }
 
+EQ_TARGET static bool quantize(int32_t *restrict y, const float *restrict x, float scale,
+                               int32_t zp, int32_t lo, int32_t hi, int n) {
+  int nan = 0;
+  for (int i = 0; i < n; i++) {
+    nan |= x[i] != x[i];
+    y[i] = eq_quantize(x[i], scale, zp, lo, hi);
+  }
+  return nan;
+}
+
+ROW dequantize(float *restrict y, const int32_t *restrict x, float scale, int32_t zp, int n) {
+  for (int i = 0; i < n; i++) y[i] = eq_dequantize(x[i], scale, zp);
+}
+
 ROW step(int32_t *restrict x, const float *restrict r, const int32_t *restrict zp,
          const int32_t *restrict lo, const int32_t *restrict hi, int n) {
   for (int i = 0; i < n; i++) x[i] = eq_requantize(x[i], r[i], zp[i], lo[i], hi[i]);
@@ -69,25 +83,53 @@ ROW max(int32_t *restrict y, const int32_t *restrict x, int n) {
   for (int i = 0; i < n; i++) y[i] = y[i] > x[i] ? y[i] : x[i];
 }
 
-/* Pictures have few channels, where the compiler's own vector loop is mostly its scalar tail: so
- * vectors of 16 and 8 by hand, in the portable notation of GCC and Clang. */
-#define MAX8_BLOCKS(bytes)                                                                         \
+/* The largest of a window of rows x columns pixels. Vectors of 64 to 8 channels by hand, in the
+ * portable notation of GCC and Clang: the compiler's own loop is mostly its scalar tail. */
+#define MAX_BLOCKS(bytes)                                                                          \
   for (; i + (bytes) <= n; i += (bytes)) {                                                         \
     typedef int8_t block __attribute__((vector_size(bytes)));                                      \
     block a, b;                                                                                    \
-    memcpy(&a, y + i, sizeof a);                                                                   \
-    memcpy(&b, x + i, sizeof b);                                                                   \
-    const block larger = a > b;                                                                    \
-    a = (a & larger) | (b & ~larger);                                                              \
+    memcpy(&a, x + i, sizeof a);                                                                   \
+    for (int ky = 0; ky < rows; ky++)                                                              \
+      for (int kx = 0; kx < columns; kx++) {                                                       \
+        memcpy(&b, x + i + ky * row + kx * column, sizeof b);                                      \
+        const block larger = a > b;                                                                \
+        a = (a & larger) | (b & ~larger);                                                          \
+      }                                                                                            \
     memcpy(y + i, &a, sizeof a);                                                                   \
   }
 
-ROW max8(int8_t *restrict y, const int8_t *restrict x, int n) {
+ROW max_window(int8_t *restrict y, const int8_t *restrict x, int rows, int columns, ptrdiff_t row,
+               ptrdiff_t column, int n) {
   int i = 0;
-  MAX8_BLOCKS(32)
-  MAX8_BLOCKS(16)
-  MAX8_BLOCKS(8)
-  for (; i < n; i++) y[i] = y[i] > x[i] ? y[i] : x[i];
+  MAX_BLOCKS(64)
+  MAX_BLOCKS(32)
+  MAX_BLOCKS(16)
+  MAX_BLOCKS(8)
+  for (; i < n; i++) {
+    int8_t most = x[i];
+    for (int ky = 0; ky < rows; ky++)
+      for (int kx = 0; kx < columns; kx++) {
+        const int8_t v = x[i + ky * row + kx * column];
+        most = v > most ? v : most;
+      }
+    y[i] = most;
+  }
+}
+
+/* acc[c] += the sum of `pixels` values x[i * stride + c] */
+ROW sum_pixels(int32_t *restrict acc, const int8_t *restrict x, ptrdiff_t stride, int pixels,
+               int n) {
+  int c = 0;
+  for (; c + 16 <= n; c += 16) {
+    int32_t s[16] = {0};
+    const int8_t *p = x + c;
+    for (int i = 0; i < pixels; i++, p += stride)
+      for (int k = 0; k < 16; k++) s[k] += p[k];
+    for (int k = 0; k < 16; k++) acc[c + k] += s[k];
+  }
+  for (; c < n; c++)
+    for (int i = 0; i < pixels; i++) acc[c] += x[i * stride + c];
 }
 
 ROW sum(int32_t *restrict y, const int32_t *restrict x, int n) {
@@ -155,9 +197,17 @@ const eq_rows EQ_ROWS = {
     .requant = requant,
     .lut8 = lut8,
     .lut16 = lut16,
+    .quantize = quantize,
+    .dequantize = dequantize,
+#ifdef EQ_ADD_PIXELS
+    .quantize8 = EQ_QUANTIZE8,
+    .add_pixels = EQ_ADD_PIXELS,
+    .mul_pixels = EQ_MUL_PIXELS,
+#endif
     .step = step,
     .max = max,
-    .max8 = max8,
+    .max_window = max_window,
+    .sum_pixels = sum_pixels,
     .sum = sum,
     .sum64 = sum64,
     .mean = mean,

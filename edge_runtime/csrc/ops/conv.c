@@ -1,6 +1,7 @@
 /* conv.c: CONV, dense and grouped convolution and fully connected layers, without im2col.
  * A tile is conv_mr output pixels; the pointers of its taps are gathered once and used for every
  * block of output channels. */
+#include <string.h>
 #include "ops.h"
 
 enum { BLOCK_PIXELS = 192 }; /* pixels whose pointers are gathered together, at most */
@@ -28,8 +29,9 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
     return eq_fail(c, "weights do not fit in CONSTANTS");
   const uint64_t pad = ((uint64_t)ic + 63) / 64 * 64;
   if (taps > c->p->max_taps) c->p->max_taps = taps;
-  return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, k * rows + pad, EQ_ALIGN) &&
-         eq_need_rows(c, h->qparams, rows, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf", y->dtype);
+  return eq_need_weights(c, h, k * rows + pad) &&
+         eq_need_rows(c, h->qparams, rows, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
+                      y->dtype);
 }
 
 typedef struct {
@@ -40,9 +42,72 @@ typedef struct {
   eq_conv conv; /* of group 0 */
   int64_t pixels;
   int groups, icg, ocg, lanes, blocks; /* blocks of conv_np panels in a group */
-  int tile_pixels, block_tiles;
+  int block_tiles;
+  int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
+  bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
   bool by_channels; /* threads share output channels, not pixels */
 } job;
+
+/* Copies of the kernel rows that reach beyond the picture, for the tiles of one block. */
+enum { PATCH_BYTES = 8192 };
+typedef struct {
+  int used;
+  const int8_t *absent; /* a row of nothing but padding */
+  int8_t bytes[PATCH_BYTES + EQ_SLACK];
+} patches;
+
+/* A kernel row from column x: `row` NULL stands for an absent row. NULL when there is no room. */
+static const int8_t *patch(const job *j, patches *p, const int8_t *row, int64_t x) {
+  const eq_gather *g = &j->gather;
+  const int pixel = j->conv.k4 * 4, size = g->win.kw * pixel;
+  if (!row && p->absent) return p->absent;
+  if (p->used + size > PATCH_BYTES) return NULL;
+  int8_t *to = p->bytes + p->used;
+  p->used += size;
+  int64_t begin = x < 0 ? -x : 0, end = g->w - x; /* columns inside */
+  if (!row || begin > g->win.kw) begin = g->win.kw;
+  if (end > g->win.kw) end = g->win.kw;
+  if (end < begin) end = begin;
+  for (int64_t kx = 0; kx < g->win.kw; kx++)
+    if (kx < begin || kx >= end) memcpy(to + kx * pixel, g->pad, (size_t)pixel);
+  if (begin < end)
+    memcpy(to + begin * pixel, row + (x + begin) * pixel, (size_t)((end - begin) * pixel));
+  if (!row) p->absent = to;
+  return to;
+}
+
+/* Pointers of whole kernel rows for `count` pixels; false when a patch does not fit. */
+static bool gather_rows(const job *j, patches *p, eq_cursor *cursor, int count, int mr,
+                        const int8_t **at) {
+  const eq_gather *g = &j->gather;
+  const eq_window *w = &g->win;
+  eq_cursor c = *cursor;
+  while (count > 0) { /* pixels of one output row: some left of the picture, inside, right of it */
+    const int run = (int)(count < g->ow - c.x ? count : g->ow - c.x);
+    int begin = (int)(j->inside_first > c.x ? j->inside_first - c.x : 0);
+    int end = (int)(j->inside_end > c.x ? j->inside_end - c.x : 0);
+    if (begin > run) begin = run;
+    if (end > run) end = run;
+    if (end < begin) end = begin;
+    const int64_t x = c.x * w->sw - w->pl, step = w->sw * g->sw;
+    for (int ky = 0; ky < w->kh; ky++) {
+      const int64_t y = c.y * w->sh - w->pt + (int64_t)ky * w->dh;
+      const int8_t *row = y >= 0 && y < g->h ? g->in + c.n * g->sn + y * g->sh : NULL;
+      const int8_t **to = at + ky * mr, *from = row ? row + x * g->sw + begin * step : NULL;
+      for (int i = begin; i < end && row; i++, from += step) to[i] = from;
+      for (int i = 0; i < run; i++) {
+        if (row && i >= begin && i < end) i = end;
+        if (i < run && !(to[i] = patch(j, p, row, x + (int64_t)i * w->sw))) return false;
+      }
+    }
+    at += run;
+    count -= run;
+    c.x += run - 1;
+    eq_cursor_step(g, &c);
+  }
+  *cursor = c;
+  return true;
+}
 
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
@@ -51,12 +116,18 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
   const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
   const int tiles = (count + mr - 1) / mr;
   uint8_t *out[BLOCK_PIXELS + EQ_MAX_MR];
+  bool joined[BLOCK_PIXELS];
+  eq_cursor cursor = eq_cursor_at(&j->gather, first);
+  patches extra;
+  extra.used = 0, extra.absent = NULL;
   for (int t = 0; t < tiles; t++) {
     const int n = count - t * mr < mr ? count - t * mr : mr;
     const int8_t **at = pointers + (size_t)t * (size_t)(taps * mr);
-    eq_gather_pointers(&j->gather, first + t * mr, n, 1, (size_t)mr, at);
+    joined[t] = j->joined && gather_rows(j, &extra, &cursor, n, mr, at);
+    if (!joined[t]) eq_gather_pointers(&j->gather, &cursor, n, 1, (size_t)mr, at);
     for (int i = n; i < mr; i++)
-      for (int tap = 0; tap < taps; tap++) at[tap * mr + i] = at[tap * mr];
+      for (int tap = 0; tap < (joined[t] ? j->gather.win.kh : taps); tap++)
+        at[tap * mr + i] = at[tap * mr];
   }
   eq_output_pointers(j->base, j->out, first, count, out);
   for (int b = b0; b < b1; b++) {
@@ -69,8 +140,11 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
     a.w += row / 16 * a.panel_bytes;
     a.in_offset = (ptrdiff_t)g * j->icg;
     a.out_offset = (ptrdiff_t)g * j->ocg * (a.e.out16 ? 2 : 1);
+    const int kh = j->gather.win.kh, kw = j->gather.win.kw, k4 = a.k4;
     for (int t = 0; t < tiles; t++) {
       const int n = count - t * mr < mr ? count - t * mr : mr;
+      a.taps = joined[t] ? kh : taps;
+      a.k4 = joined[t] ? k4 * kw : k4;
       k->conv(&a, pointers + (size_t)t * (size_t)(taps * mr), out + t * mr, n, c0, channels);
     }
   }
@@ -99,7 +173,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const int ocg = out->dims[3] / groups, lanes = (int)eq_lanes((uint32_t)ocg);
   const int taps = cmd->kh * cmd->kw, k4 = quads(icg), width = k->conv_np * 16;
   const uint32_t rows = (uint32_t)(groups * lanes);
-  const int8_t *weights = eq_constants(p, h->constants);
+  const int8_t *weights = eq_weights(x, h);
   const size_t panel_bytes = (size_t)taps * (size_t)k4 * 64;
 #define ROW(name) eq_row(p, h->qparams, rows, EQ_CONV_ROW_##name)
   job j = {.x = x,
@@ -125,7 +199,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                           .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
                           .lut_kind = h->lut_kind,
                           .step = h->flags & EQ_FLAG_LUT_STEP,
-.gate = h->flags & EQ_FLAG_LUT_GATE,
+                          .gate = h->flags & EQ_FLAG_LUT_GATE,
                           .out16 = out->dtype == EDGEQ_INT16,
                           .pre_zero = cmd->pre_zero},
                     .w = weights,
@@ -137,8 +211,16 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .icg = icg,
            .ocg = ocg,
            .lanes = lanes,
-           .blocks = (ocg + width - 1) / width};
+           .blocks = (ocg + width - 1) / width,
+           .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
 #undef ROW
+  j.inside_first = (j.gather.win.pl + cmd->sw - 1) / cmd->sw;
+  j.inside_end = in->dims[2] + j.gather.win.pl < cmd->kw
+                     ? 0
+                     : (in->dims[2] - cmd->kw + j.gather.win.pl) / cmd->sw + 1;
+  if (j.gather.win.pl < 0) j.inside_first = 0;
+  int32_t knots[EQ_KNOTS];
+  if (h->lut_kind == EQ_LUT_LUT16 && eq_knots(j.conv.e.table, knots)) j.conv.e.knots = knots;
   j.block_tiles = (int)(x->pointer_count / ((size_t)taps * (size_t)k->conv_mr));
   if (j.block_tiles * k->conv_mr > BLOCK_PIXELS) j.block_tiles = BLOCK_PIXELS / k->conv_mr;
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,

@@ -17,8 +17,9 @@ bool eq_check_dwconv(eq_check *c, const eq_head *h) {
     return eq_fail(c, "channels must be contiguous");
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, lanes = eq_lanes(channels);
   if (taps > c->p->max_taps) c->p->max_taps = taps;
-  return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, (taps + 1) * lanes, EQ_ALIGN) &&
-         eq_need_rows(c, h->qparams, channels, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf", y->dtype);
+  return eq_need_weights(c, h, (taps + 1) * lanes) &&
+         eq_need_rows(c, h->qparams, channels, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
+                      y->dtype);
 }
 
 typedef struct {
@@ -37,12 +38,51 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   uint8_t *out[BLOCK_PIXELS];
   for (int64_t p = begin; p < end; p += j->block) {
     const int n = (int)(end - p < j->block ? end - p : j->block);
-    eq_gather_pointers(&j->gather, p, n, (size_t)taps4, 1, pointers);
+    eq_cursor cursor = eq_cursor_at(&j->gather, p);
+    eq_gather_pointers(&j->gather, &cursor, n, (size_t)taps4, 1, pointers);
     for (int i = 0; i < n; i++)
       for (int t = taps; t < taps4; t++) pointers[i * taps4 + t] = pointers[i * taps4];
     eq_output_pointers(j->base, j->out, p, n, out);
     j->x->kernels->dw(&j->dw, pointers, out, n);
   }
+}
+
+/* Output rows [begin, end) of the flattened (n, oh), for kernels that take whole rows. */
+static void run_rows(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const eq_gather *g = &j->gather;
+  for (int64_t row = begin; row < end;) { /* the rows of one picture after the other */
+    const int64_t n = row / g->oh, oy = row % g->oh;
+    const int64_t last = end - row < g->oh - oy ? oy + end - row : g->oh;
+    const eq_dw_row r = {.e = j->dw.e,
+                         .w = j->dw.w,
+                         .k = g->win.kw,
+                         .stride = g->win.sw,
+                         .channels = j->dw.channels,
+                         .lanes = j->dw.lanes,
+                         .in = g->in + n * g->sn,
+                         .pad = g->pad,
+                         .line = g->sh,
+                         .pixel = g->sw,
+                         .height = g->h,
+                         .width = g->w,
+                         .top = g->win.pt,
+                         .left = g->win.pl,
+                         .out = j->base + n * j->out->strides[0],
+                         .out_line = j->out->strides[1],
+                         .first = (int)oy,
+                         .last = (int)last,
+                         .out_pixel = j->out->strides[2],
+                         .count = g->ow};
+    j->x->kernels->dw_row(&r);
+    row += last - oy;
+  }
+}
+
+static bool takes_rows(const eq_context *x, const eq_window *w, const edgeq_tensor *out) {
+  return x->kernels->dw_row && w->kh == w->kw && (w->kw == 3 || w->kw == 5) && w->dh == 1 &&
+         w->dw == 1 && w->sw == w->sh && w->sw <= 2 && out->dtype == EDGEQ_INT8;
 }
 
 void eq_run_dwconv(const eq_context *x, const eq_head *h) {
@@ -51,7 +91,7 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   const eq_program *p = x->program;
   const int channels = in->dims[3], taps = cmd->kh * cmd->kw, taps4 = (taps + 3) / 4 * 4;
   const uint32_t lanes = eq_lanes((uint32_t)channels);
-  const int8_t *weights = eq_constants(p, h->constants);
+  const int8_t *weights = eq_weights(x, h);
 #define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
   job j = {.x = x,
            .out = out,
@@ -76,7 +116,7 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                         .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
                         .lut_kind = h->lut_kind,
                         .step = h->flags & EQ_FLAG_LUT_STEP,
-.gate = h->flags & EQ_FLAG_LUT_GATE,
+                        .gate = h->flags & EQ_FLAG_LUT_GATE,
                         .out16 = out->dtype == EDGEQ_INT16,
                         .pre_zero = cmd->pre_zero},
                   .w = weights,
@@ -84,6 +124,13 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                   .channels = channels,
                   .lanes = (int)lanes}};
 #undef ROW
+  int32_t knots[EQ_KNOTS];
+  if (h->lut_kind == EQ_LUT_LUT16 && eq_knots(j.dw.e.table, knots)) j.dw.e.knots = knots;
+  if (takes_rows(x, &j.gather.win, out)) {
+    const int64_t cost = (int64_t)taps * channels * out->dims[2] / 64 + 1;
+    eq_split(x, (int64_t)out->dims[0] * out->dims[1], cost, run_rows, &j);
+    return;
+  }
   j.block = (int)(x->pointer_count / (size_t)taps4);
   if (j.block > BLOCK_PIXELS) j.block = BLOCK_PIXELS;
   eq_split(x, (int64_t)out->count / channels, (int64_t)taps * channels / 16 + 1, run_part, &j);

@@ -90,6 +90,53 @@ static void run_lines(void *arg, int64_t begin, int64_t end, int worker) {
   }
 }
 
+/* ---- int8 with a kernel for whole pixels ---- */
+
+static bool pixelwise(const job *j, int kind) {
+  const eq_rows *k = j->x->kernels->rows;
+  const int channels = j->y->dims[j->y->ndim - 1];
+  return j->b && (kind == EQ_EW_ADD || kind == EQ_EW_MUL) && k->add_pixels && channels > 4 &&
+         j->a->dtype == EDGEQ_INT8 && j->b->dtype == EDGEQ_INT8 && j->y->dtype == EDGEQ_INT8 &&
+         last_stride(j->a) == 1 && last_stride(j->b) == 1 && j->y->strides[j->y->ndim - 1] == 1;
+}
+
+static void run_pixels(const job *j, int64_t begin, int64_t end, bool mul) {
+  const eq_rows *k = j->x->kernels->rows;
+  const int d = j->y->ndim, channels = j->y->dims[d - 1], width = d < 2 ? 1 : j->y->dims[d - 2];
+  const eq_ew *r = &j->rows;
+  eq_pixels p = {r->za,
+                 r->zb,
+                 r->ra,
+                 r->rb,
+                 r->zp,
+                 r->lo,
+                 r->hi,
+                 NULL,
+                 NULL,
+                 NULL,
+                 line_stride(j->a),
+                 line_stride(j->b),
+                 line_stride(j->y),
+                 channels,
+                 width};
+  for (int64_t line = begin; line < end; line++) {
+    p.a = (const int8_t *)j->pa + eq_broadcast_offset(j->a, j->y, line * width);
+    p.b = (const int8_t *)j->pb + eq_broadcast_offset(j->b, j->y, line * width);
+    p.y = (int8_t *)j->py + eq_broadcast_offset(j->y, j->y, line * width);
+    (mul ? k->mul_pixels : k->add_pixels)(&p);
+  }
+}
+
+static void add_lines(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  run_pixels(arg, begin, end, false);
+}
+
+static void mul_lines(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  run_pixels(arg, begin, end, true);
+}
+
 /* ---- dense tensors with few channels: several pixels make one row ---- */
 
 static bool constant(const edgeq_tensor *t) { return (int64_t)t->count == t->dims[t->ndim - 1]; }
@@ -152,7 +199,11 @@ void eq_run_elementwise(const eq_context *x, const eq_head *h) {
            {ROW(ZA), ROW(ZB), ROW(RA), ROW(RB), ROW(ZP), ROW(LO), ROW(HI)}};
 #undef ROW
   const int channels = y->dims[y->ndim - 1];
-  if (flat(&j)) {
+  if (pixelwise(&j, cmd->kind)) {
+    const int64_t width = y->ndim < 2 ? 1 : y->dims[y->ndim - 2];
+    eq_split(x, eq_row_count(y) / width, width * (channels / 16 + 1) * 2,
+             cmd->kind == EQ_EW_MUL ? mul_lines : add_lines, &j);
+  } else if (flat(&j)) {
     const int64_t pixels = eq_row_count(y), group = group_of(&j);
     eq_split(x, (pixels + group - 1) / group, EQ_CHUNK / 4, run_flat, &j);
   } else {

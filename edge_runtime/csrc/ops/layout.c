@@ -11,9 +11,7 @@ static bool within(eq_check *c, uint32_t id, const int32_t *dims, const int32_t 
                    int32_t offset, const char *role) {
   const edgeq_tensor *t = &c->p->tensors[id];
   const int64_t size = (int64_t)eq_dtype_bytes(t->dtype);
-  const int64_t room =
-      (int64_t)(c->p->region[id] == EQ_REGION_ARENA ? c->p->arena_bytes
-                                                    : c->p->section[EQ_SECTION_CONSTANTS].bytes);
+  const int64_t room = (int64_t)eq_region_bytes(c->p, id);
   int64_t lowest = (int64_t)t->offset / size + offset, highest = lowest;
   for (int d = 0; d < 6; d++) {
     const int64_t reach = (int64_t)(dims[d] - 1) * strides[d]; /* dims multiply to < 2^30 */
@@ -65,6 +63,29 @@ COPY(uint8_t)
 COPY(uint16_t)
 COPY(uint32_t)
 
+/* Two rows of bytes zipped into one: a channel shuffle of two groups. */
+static bool zips(const table *t, int size) {
+  return size == 1 && t->dims[4] == 2 && t->dims[5] >= 16 && t->src[5] == 1 && t->dst[5] == 2 &&
+         t->dst[4] == 1;
+}
+
+static void zip(uint8_t *to, const uint8_t *a, const uint8_t *b, int n) {
+  typedef uint8_t block __attribute__((vector_size(16)));
+  for (int i = 0;; i += 16) {
+    if (i > n - 16) i = n - 16; /* the last block overlaps the one before */
+    block x, y;
+    memcpy(&x, a + i, 16);
+    memcpy(&y, b + i, 16);
+    const block low =
+        __builtin_shufflevector(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const block high =
+        __builtin_shufflevector(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    memcpy(to + (ptrdiff_t)2 * i, &low, 16);
+    memcpy(to + (ptrdiff_t)2 * i + 16, &high, 16);
+    if (i == n - 16) return;
+  }
+}
+
 /* Blocks [begin, end) of the first four dimensions. */
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
@@ -75,7 +96,9 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     const int64_t row = block * t->dims[4];
     const uint8_t *from = j->src + eq_row_offset(t->dims, t->src, 6, row) * size;
     uint8_t *to = j->dst + eq_row_offset(t->dims, t->dst, 6, row) * size;
-    if (t->src[5] == 1 && t->dst[5] == 1 && n > 4)
+    if (zips(t, j->size))
+      zip(to, from, from + t->src[4], t->dims[5]);
+    else if (t->src[5] == 1 && t->dst[5] == 1 && n > 4)
       for (int64_t i = 0; i < t->dims[4]; i++)
         memmove(to + i * t->dst[4] * size, from + i * t->src[4] * size, (size_t)(n * size));
     else
@@ -106,17 +129,49 @@ static void simplify(table *t) {
   }
 }
 
-void eq_run_layout(const eq_context *x, const eq_head *h) {
-  job j = {.src = eq_data(x, h->in0),
+static void copy(const eq_context *x, const eq_head *h, const table *t) {
+  job j = {.t = *t,
+           .src = eq_data(x, h->in0),
            .dst = eq_data(x, h->out),
            .size = (int)eq_dtype_bytes(eq_tensor_of(x, h->in0)->dtype)};
-  memcpy(&j.t, eq_constants(x->program, h->constants), sizeof j.t);
   j.src += (int64_t)j.t.src_offset * j.size;
   j.dst += (int64_t)j.t.dst_offset * j.size;
   simplify(&j.t);
   int64_t blocks = 1;
   for (int d = 0; d < 4; d++) blocks *= j.t.dims[d];
   const int64_t elements = (int64_t)j.t.dims[4] * j.t.dims[5];
-  const bool runs = j.t.src[5] == 1 && j.t.dst[5] == 1;
+  const bool runs = zips(&j.t, j.size) || (j.t.src[5] == 1 && j.t.dst[5] == 1);
   eq_split(x, blocks, (runs ? elements / 32 : elements) + 10, run_part, &j);
 }
+
+void eq_run_layout(const eq_context *x, const eq_head *h) {
+  table t;
+  memcpy(&t, eq_constants(x->program, h->constants), sizeof t);
+  copy(x, h, &t);
+}
+
+/* DMA_LOAD and DMA_STORE: the same copy between tensors of equal dims. */
+static bool check_dma(eq_check *c, const eq_head *h, bool store) {
+  const edgeq_tensor *x = eq_need_tensor(c, h->in0, "in0", EQ_ANY_DTYPE, 0);
+  const edgeq_tensor *y = x ? eq_need_output(c, h->out, 1 << x->dtype, x->ndim) : NULL;
+  if (!y) return false;
+  if (memcmp(x->dims, y->dims, sizeof(int32_t) * (size_t)x->ndim))
+    return eq_fail(c, "in0 and out need the same dims");
+  const uint8_t from = c->p->region[h->in0], to = c->p->region[h->out];
+  return (store ? from == EQ_REGION_SRAM && to == EQ_REGION_ARENA
+                : from != EQ_REGION_SRAM && to == EQ_REGION_SRAM) ||
+         eq_fail(c, "it copies between SRAM and the memory outside");
+}
+
+bool eq_check_dma_load(eq_check *c, const eq_head *h) { return check_dma(c, h, false); }
+bool eq_check_dma_store(eq_check *c, const eq_head *h) { return check_dma(c, h, true); }
+
+void eq_run_dma_load(const eq_context *x, const eq_head *h) {
+  const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
+  table t = {.dims = {1, 1, 1, 1, 1, 1}};
+  for (int d = 0, to = 6 - in->ndim; d < in->ndim; d++, to++)
+    t.dims[to] = in->dims[d], t.src[to] = in->strides[d], t.dst[to] = out->strides[d];
+  copy(x, h, &t);
+}
+
+void eq_run_dma_store(const eq_context *x, const eq_head *h) { eq_run_dma_load(x, h); }

@@ -8,6 +8,8 @@
 typedef struct {
   const eq_program *program;
   uint8_t *arena;
+  uint8_t *sram; /* of every core, sram_step bytes apart */
+  size_t sram_step;
   const eq_kernels *kernels;
   int threads;
   const int8_t **pointers; /* threads * pointer_count entries of scratch */
@@ -41,9 +43,15 @@ static inline uint8_t *eq_data(const eq_context *x, uint32_t id) {
   const edgeq_tensor *t = &x->program->tensors[id];
   const eq_span *constants = &x->program->section[EQ_SECTION_CONSTANTS];
   /* the loader lets no command write a constant, so dropping const here writes nothing */
-  return x->program->region[id] == EQ_REGION_ARENA
-             ? x->arena + t->offset
-             : (uint8_t *)(uintptr_t)(constants->base + t->offset);
+  if (x->program->region[id] == EQ_REGION_ARENA) return x->arena + t->offset;
+  if (x->program->region[id] == EQ_REGION_SRAM)
+    return x->sram + x->program->core[id] * x->sram_step + t->offset;
+  return (uint8_t *)(uintptr_t)(constants->base + t->offset);
+}
+/* Weights of CONV and DWCONV: their copy in SRAM where they have one. */
+static inline const int8_t *eq_weights(const eq_context *x, const eq_head *h) {
+  return h->in1 == EQ_NONE16 ? eq_constants(x->program, h->constants)
+                             : (const int8_t *)eq_data(x, h->in1);
 }
 
 /* ---- walking rows: all of a tensor but its last axis ---- */
@@ -92,10 +100,29 @@ typedef struct {
   eq_window win;
 } eq_gather;
 
-/* Write the tap pointers of output pixels [first, first + count) of the flattened (n, oh, ow):
- * pointer of (pixel i, tap t) goes to out[i * pixel_step + t * tap_step]. */
-void eq_gather_pointers(const eq_gather *g, int64_t first, int count, size_t pixel_step,
+/* A position among the output pixels, counted over the flattened (n, oh, ow). */
+typedef struct {
+  int64_t x, y, n;
+} eq_cursor;
+
+static inline eq_cursor eq_cursor_at(const eq_gather *g, int64_t pixel) {
+  return (eq_cursor){pixel % g->ow, pixel / g->ow % g->oh, pixel / g->ow / g->oh};
+}
+
+static inline void eq_cursor_step(const eq_gather *g, eq_cursor *at) {
+  if (++at->x == g->ow) {
+    at->x = 0;
+    if (++at->y == g->oh) at->y = 0, at->n++;
+  }
+}
+
+/* Write the tap pointers of `count` output pixels and move the cursor behind them: the pointer of
+ * (pixel i, tap t) goes to out[i * pixel_step + t * tap_step]. */
+void eq_gather_pointers(const eq_gather *g, eq_cursor *at, int count, size_t pixel_step,
                         size_t tap_step, const int8_t **out);
+
+/* True when these pixels lie in one output row and all of their taps inside the picture. */
+bool eq_gather_inside(const eq_gather *g, const eq_cursor *at, int count);
 
 /* Addresses of output pixels [first, first + count) of an NHWC tensor whose data starts at base. */
 void eq_output_pointers(uint8_t *base, const edgeq_tensor *t, int64_t first, int count,

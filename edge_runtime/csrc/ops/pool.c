@@ -67,13 +67,11 @@ static void maximum_bytes(const job *j, const taps *t, uint8_t *y) {
   const int8_t *x = (const int8_t *)j->px;
   const size_t channels = (size_t)j->in->dims[3];
   if (t->valid)
-    memmove(y, x + t->start + t->ky0 * t->row + t->kx0 * t->col, channels);
+    j->x->kernels->rows->max_window((int8_t *)y, x + t->start + t->ky0 * t->row + t->kx0 * t->col,
+                                    (int)(t->ky1 - t->ky0), (int)(t->kx1 - t->kx0), t->row, t->col,
+                                    (int)channels);
   else
     memset(y, -128, channels);
-  for (int ky = t->ky0; ky < t->ky1; ky++)
-    for (int kx = t->kx0; kx < t->kx1; kx++)
-      j->x->kernels->rows->max8((int8_t *)y, x + t->start + ky * t->row + kx * t->col,
-                                (int)channels);
 }
 
 static void load(const job *j, int32_t *v, int64_t offset, int n) {

@@ -75,12 +75,22 @@ static void sum_outer(const job *j, int64_t base, int c, int w, int32_t *acc, in
   int at[EQ_MAX_DIMS] = {0};
   memset(acc, 0, sizeof(int32_t) * EQ_CHUNK);
   memset(acc64, 0, sizeof(int64_t) * EQ_CHUNK);
-  for (int64_t o = 0; o < j->outer; o++) {
-    load(j, v, base + c * (int64_t)in->strides[in->ndim - 1], w);
-    if (in->dtype == EDGEQ_INT8)
-      rows->sum(acc, v, w);
-    else
-      rows->sum64(acc64, v, w);
+  /* int8 with contiguous channels: whole runs of the innermost reduced axis */
+  const int inner = j->axis_count ? j->axes[j->axis_count - 1] : 0;
+  const bool runs = in->dtype == EDGEQ_INT8 && j->axis_count && in->strides[in->ndim - 1] == 1;
+  const int run = runs ? in->dims[inner] : 1;
+  for (int64_t o = 0; o < j->outer; o += run) {
+    if (runs) {
+      rows->sum_pixels(acc, (const int8_t *)j->px + base + c, in->strides[inner], run, w);
+      base += (int64_t)in->strides[inner] * (run - 1);
+      at[j->axis_count - 1] = run - 1;
+    } else {
+      load(j, v, base + c * (int64_t)in->strides[in->ndim - 1], w);
+      if (in->dtype == EDGEQ_INT8)
+        rows->sum(acc, v, w);
+      else
+        rows->sum64(acc64, v, w);
+    }
     for (int i = j->axis_count - 1; i >= 0; i--) { /* step to the next position */
       const int axis = j->axes[i];
       base += in->strides[axis];

@@ -46,6 +46,20 @@ static eq_epilogue random_epilogue(int lanes) {
     int16_t *table = guarded((size_t)n * 2);
     for (int i = 0; i < n; i++) table[i] = (int16_t)random_in(&seed, -32768, 32767);
     e.table = table;
+    e.gate = n == 513 && random_in(&seed, 0, 1);
+    if (n == 513 && random_in(&seed, 0, 1)) { /* 64 straight pieces */
+      int32_t *knots = guarded(EQ_KNOTS * 4);
+      int at = random_in(&seed, -2000, 2000);
+      for (int i = 0; i < 512; i += 8) {
+        const int slope = random_in(&seed, -60, 60);
+        for (int k = 0; k < 8; k++, at += slope) table[i + k] = (int16_t)at;
+      }
+      table[512] = (int16_t)at;
+      CHECK(eq_knots(table, knots));
+      e.knots = knots;
+    }
+    if (e.gate)
+      for (int i = 0; i < lanes; i++) ((float *)(uintptr_t)e.r)[i] *= 1e-3f;
   }
   return e;
 }
@@ -109,6 +123,58 @@ static void check_dw(const eq_kernels *k, const char *isa) {
     }
 }
 
+/* A picture of k + 1 rows or so: every output against the kernel of single pixels. */
+static void check_dw_row(const eq_kernels *k, const char *isa) {
+  if (!k->dw_row) return;
+  const int size = random_in(&seed, 0, 1) ? 3 : 5, stride = random_in(&seed, 1, 2);
+  const int channels = random_in(&seed, 1, 200), lanes = (channels + 15) / 16 * 16;
+  const int taps = size * size, taps4 = (taps + 3) / 4 * 4;
+  const int height = random_in(&seed, 1, 4), width = random_in(&seed, 1, 40);
+  int8_t *w = bytes((size_t)(taps * lanes), -127, 127), *pad = bytes((size_t)lanes, -128, 127);
+  int32_t *wsum = ints(lanes, 0, 0);
+  for (int i = 0; i < taps * lanes; i++) wsum[i % lanes] += w[i];
+  const int8_t *in = bytes((size_t)(height * width * channels + 15), -128, 127);
+  const int oh = (height - 1) / stride + 1, ow = (width - 1) / stride + 1;
+  uint8_t *fast = guarded((size_t)(oh * ow * channels)), *slow = guarded((size_t)channels);
+  eq_dw_row a = {.e = random_epilogue(lanes),
+                 .w = w,
+                 .k = size,
+                 .stride = stride,
+                 .channels = channels,
+                 .lanes = lanes,
+                 .in = in,
+                 .pad = pad,
+                 .line = (ptrdiff_t)width * channels,
+                 .pixel = channels,
+                 .height = height,
+                 .width = width,
+                 .top = size / 2,
+                 .left = size / 2,
+                 .out = fast,
+                 .out_line = (ptrdiff_t)ow * channels,
+                 .out_pixel = channels,
+                 .first = 0,
+                 .last = oh,
+                 .count = ow};
+  a.e.wsum = wsum, a.e.out16 = false;
+  k->dw_row(&a);
+  const eq_dw one = {a.e, w, taps, channels, lanes};
+  for (int i = 0; i < oh * ow; i++) {
+    const int8_t *tap[28];
+    for (int t = 0; t < taps4; t++) {
+      const int y = i / ow * stride - a.top + t / size, x = i % ow * stride - a.left + t % size;
+      const bool inside = t < taps && y >= 0 && y < height && x >= 0 && x < width;
+      tap[t] = inside ? in + (y * width + x) * channels : pad;
+    }
+    eq_dw__scalar(&one, tap, &slow, 1);
+    if (memcmp(fast + i * channels, slow, (size_t)channels)) {
+      fprintf(stderr, "dw_row %s: pixel %d, %d channels, %dx%d, stride %d\n", isa, i, channels,
+              size, size, stride);
+      exit(1);
+    }
+  }
+}
+
 int main(void) {
   for (int i = 0; i < edgeq_isa_count(); i++) {
     const char *isa = edgeq_isa_list(i);
@@ -117,6 +183,7 @@ int main(void) {
     for (int round = 0; round < ROUNDS; round++) {
       check_conv(&k, isa);
       check_dw(&k, isa);
+      check_dw_row(&k, isa);
       release_guards();
     }
     printf("%s: conv and dw equal scalar on %d random tiles each\n", isa, ROUNDS);

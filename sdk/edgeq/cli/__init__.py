@@ -15,8 +15,10 @@ from edgeq.cli import (
     doctor,
     eval,
     inspection,
+    profile,
     quantize,
     run,
+    targets,
     verify,
     zoo,
 )
@@ -59,6 +61,8 @@ app.command("eval", cls=console.Verb)(eval.evaluate)
 app.command(cls=console.Verb)(verify.verify)
 app.command(cls=console.Verb)(bench.bench)
 app.command(cls=console.Verb)(inspection.inspect)
+app.command(cls=console.Verb)(profile.profile)
+app.command(cls=console.Verb)(targets.targets)
 app.command(cls=console.Verb)(doctor.doctor)
 app.add_typer(zoo.app, name="zoo")
 

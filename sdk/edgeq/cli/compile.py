@@ -13,7 +13,7 @@ import typer
 
 from edgeq.cli.console import Out, verb
 from edgeq.cli.models import Model, check_output, find_model
-from edgeq.cli.quantize import Card, Shapes, Target, read_shapes
+from edgeq.cli.quantize import Card, Optimize, Shapes, Target, read_shapes
 from edgeq.cli.tables import plural, size
 from edgeq.errors import CardError, EdgeqError, ModelError
 
@@ -34,6 +34,7 @@ def compile(
     model: ModelArg,
     output: Output,
     target: Target = "cpu",
+    optimize: Optimize = "performance",
     card: Card = None,
     shape: Shapes = None,
 ) -> None:
@@ -60,6 +61,7 @@ def compile(
     program = edgeq.compile(
         graph,
         target=target,
+        optimize=optimize,
         card=chosen.to_dict() if chosen else None,
         provenance=_provenance(source, metadata),
     )

@@ -113,8 +113,10 @@ def _commands(program: Program) -> list[dict[str, Any]]:
     head = isa.COMMAND_DTYPES["END"]
     names = {op.number: name for name, op in isa.OPCODES.items()}
     rows = []
-    codes = np.frombuffer(program.commands, head)
-    for at, (code, about) in enumerate(zip(codes, program.debug, strict=False)):
+    codes, sources = np.frombuffer(program.commands, head), program.debug
+    if program.timing is not None:  # many commands a layer; the last one is END
+        sources = [program.debug[int(row["layer"])] for row in program.timing[:-1]]
+    for at, (code, about) in enumerate(zip(codes, sources, strict=False)):
         ins = [_shape(program, int(code[key])) for key in ("in0", "in1")]
         result = _shape(program, int(code["out"]))
         rows.append(
@@ -127,9 +129,36 @@ def _commands(program: Program) -> list[dict[str, Any]]:
                 "out": result,
                 "bytes": sum(_bytes(program, int(code[key])) for key in ("in0", "in1", "out")),
                 "macs": about["macs"],
+                **_queue(program, at, code),
             }
         )
     return rows
+
+
+def _queue(program: Program, at: int, code: Any) -> dict[str, Any]:
+    """Of a command for an NPU: its queue, core, tokens, and what the clock knows."""
+    from edgeq.runtime import isa
+
+    if program.timing is None:
+        return {}
+    row = program.timing[at]
+    names = {number: name for name, number in isa.QUEUES.items()}
+    return {
+        "queue": names[int(row["queue"])],
+        "core": int(row["core"]),
+        "wait": _tokens(int(code["wait"])),
+        "signal": _tokens(int(code["signal"])),
+        "cycles": int(row["cycles"]),
+        "macs": int(row["macs"]),
+    }
+
+
+def _tokens(mask: int) -> list[str]:
+    """Tokens as "from>to"."""
+    from edgeq.runtime import isa
+
+    names = list(isa.QUEUES)
+    return [f"{names[b // 4]}>{names[b % 4]}" for b in range(16) if mask >> b & 1]
 
 
 def _shape(program: Program, tensor: int) -> list[int]:
@@ -164,6 +193,7 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         ("work", f"{count(stats['macs'])} MACs in {sum(about['ops'].values())} commands"),
         ("commands", ", ".join(f"{n} {op}" for op, n in Counter(about["ops"]).most_common())),
         ("arena", f"{size(arena)}, {arena / max(bound, 1):.3f} of the lower bound"),
+        *_sram(stats),
         ("in float", islands),
     ]
     if card:
@@ -190,7 +220,18 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
             (r["index"], r["op"], _by(r["out"]), count(r["macs"]), size(r["bytes"]), r["node"])
             for r in rows
         ]
-        out.line(table(("#", "op", "output", "MACs", "bytes", "node"), listing))
+        heads = ("#", "op", "output", "MACs", "bytes", "node")
+        if "queue" in rows[0]:
+            heads = ("#", "queue", "op", "output", "cycles", "waits for")
+            listing = [
+                (r["index"], r["queue"], r["op"], _by(r["out"]), r["cycles"], _from(r["wait"]))
+                for r in rows
+            ]
+        out.line(table(heads, listing))
+
+
+def _from(tokens: list[str]) -> str:
+    return ", ".join(token.partition(">")[0] for token in tokens)
 
 
 def _port(port: dict[str, Any]) -> str:
@@ -201,6 +242,13 @@ def _port(port: dict[str, Any]) -> str:
     else:
         law = f"{len(scale)} scales" if scale else "not quantized"
     return f"{port['name']} {_by(port['shape'])} {port['dtype']}, {law}"
+
+
+def _sram(stats: dict[str, Any]) -> list[tuple[str, object]]:
+    if "sram_peak_bytes" not in stats:
+        return []
+    peak, bound = stats["sram_peak_bytes"], stats["sram_bound_bytes"]
+    return [("SRAM", f"{size(peak)}, {peak / max(bound, 1):.3f} of the lower bound")]
 
 
 def _by(shape: list[int]) -> str:

@@ -48,6 +48,10 @@ RecipeArg = Annotated[
 Target = Annotated[
     str, typer.Option("--target", metavar="NAME", help="What .edgeq is compiled for.")
 ]
+Optimize = Annotated[
+    str,
+    typer.Option("--optimize", metavar="WHAT", help="performance, or size: the least SRAM (NPU)."),
+]
 Card = Annotated[
     Path | None, typer.Option("--card", metavar="TOML", help="Task card of the model.")
 ]
@@ -74,6 +78,7 @@ def quantize(
     samples: SampleCount = 64,
     recipe: RecipeArg = "int8",
     target: Target = "cpu",
+    optimize: Optimize = "performance",
     card: Card = None,
     shape: Shapes = None,
     stats: Stats = None,
@@ -93,7 +98,7 @@ def quantize(
         shapes=read_shapes(shape or []),
         stats=stats,
     )
-    written = save(made, outputs, target)
+    written = save(made, outputs, target, optimize=optimize)
     seconds = time.perf_counter() - begin
     out.document = {
         "outputs": written,
@@ -163,17 +168,19 @@ def quantize_model(
     return Quantized(integers, source.card, provenance, islands, seen)
 
 
-def save(made: Quantized, outputs: list[Path], target: str) -> list[dict[str, Any]]:
+def save(
+    made: Quantized, outputs: list[Path], target: str, *, optimize: str = "performance"
+) -> list[dict[str, Any]]:
     """Write every output atomically; nothing is written if one of them cannot be made."""
     from edgeq.runtime.program import write_atomic
 
-    bodies = [(path, _body(made, path, target)) for path in outputs]
+    bodies = [(path, _body(made, path, target, optimize)) for path in outputs]
     for path, body in bodies:
         write_atomic(path, body)
     return [{"file": str(path), "bytes": len(body)} for path, body in bodies]
 
 
-def _body(made: Quantized, path: Path, target: str) -> bytes:
+def _body(made: Quantized, path: Path, target: str, optimize: str) -> bytes:
     import edgeq
 
     if path.suffix.lower() == ".onnx":
@@ -188,7 +195,7 @@ def _body(made: Quantized, path: Path, target: str) -> bytes:
         return model
     card = made.card.to_dict() if made.card else None
     body = edgeq.compile(
-        made.graph, target=target, card=card, provenance=made.provenance
+        made.graph, target=target, optimize=optimize, card=card, provenance=made.provenance
     ).to_bytes()
     try:
         edgeq.load(body).close()  # what does not load is never written

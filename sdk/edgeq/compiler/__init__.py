@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edgeq.compiler.allocate import Lifetime, allocate, lower_bound
 from edgeq.compiler.emit import Emitter
 from edgeq.compiler.fuse import fuse
 from edgeq.compiler.lower import Command, lower
+from edgeq.compiler.npu import OPTIMIZE, compile_npu
 from edgeq.compiler.views import Views
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Graph
 from edgeq.runtime import isa
 from edgeq.runtime.program import Program
-
-TARGETS = ("cpu",)
+from edgeq.runtime.target import Target, load_target
 
 
 def compile_graph(
     graph: Graph,
     *,
-    target: str = "cpu",
+    target: str | Target = "cpu",
     card: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    optimize: str = "performance",
+    cores: int | None = None,
 ) -> Program:
-    """Compile a quantized graph for a target.
+    """Compile a quantized graph for a target: the name of a preset, or a Target of your own.
 
-    Raises CompileError when the graph is not quantized, the target is unknown, or a node breaks a limit.
+    `optimize` "size" asks an NPU for the smallest SRAM, "performance" for the fewest cycles; `cores`
+    says how many cores share one picture, None tries one and all and takes the quicker. Raises
+    CompileError when the graph is not quantized, the target is unknown, or a node breaks a limit.
     """
-    if target not in TARGETS:
-        raise CompileError(f"target {target!r}: known targets are {', '.join(TARGETS)}.")
+    chip = target if isinstance(target, Target) else load_target(target)
+    if optimize not in OPTIMIZE:
+        raise CompileError(f"optimize must be one of {', '.join(OPTIMIZE)}, got {optimize!r}.")
     if not graph.quantized:
         raise CompileError(
             f"graph {graph.name}: it must be quantized before it is compiled. Run quantize first."
@@ -39,6 +45,12 @@ def compile_graph(
     layers = fuse(graph)
     commands = lower(graph, layers, views)
     buffers = lifetimes(graph, commands, views)
+    if chip.dataflow != "none":
+        program, about = compile_npu(
+            graph, views, commands, buffers, chip, optimize=optimize, cores=cores
+        )
+        meta = _meta(graph, chip.name, card, provenance, about["stats"])
+        return replace(program, meta=meta | {"npu": about["npu"], "layers": about["layers"]})
     offsets, arena = allocate(buffers)
     if arena > isa.MAX_ARENA_BYTES:
         raise CompileError(
@@ -49,9 +61,13 @@ def compile_graph(
         emitter.io(name, views.of(name))
     code = b"".join(emitter.command(c) for c in commands)
     code += bytes(64)  # END
-    bound = lower_bound(buffers)
+    stats = {
+        "macs": sum(c.macs for c in commands),
+        "arena_bytes": arena,
+        "arena_bound_bytes": lower_bound(buffers),
+    }
     return Program(
-        meta=_meta(graph, target, card, provenance, commands, arena, bound),
+        meta=_meta(graph, chip.name, card, provenance, stats),
         commands=code,
         constants=bytes(emitter.constants.body),
         qparams=bytes(emitter.qparams.body),
@@ -86,9 +102,7 @@ def _meta(
     target: str,
     card: Mapping[str, Any] | None,
     provenance: Mapping[str, Any] | None,
-    commands: list[Command],
-    arena: int,
-    bound: int,
+    stats: Mapping[str, Any],
 ) -> dict[str, Any]:
     layouts = graph.meta.get("input_layout", {})
     return {
@@ -104,10 +118,6 @@ def _meta(
             {"name": n, "shape": list(graph.values[n].shape), "layout": "plain"}
             for n in graph.outputs
         ],
-        "stats": {
-            "macs": sum(c.macs for c in commands),
-            "arena_bytes": arena,
-            "arena_bound_bytes": bound,
-        },
+        "stats": dict(stats),
         "float_islands": [],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,14 @@ class Emitter:
     """Collects sections while commands are written."""
 
     def __init__(
-        self, graph: Graph, offsets: Mapping[str, int], spans: Mapping[str, tuple[int, int]]
+        self,
+        graph: Graph,
+        offsets: Mapping[str, int],
+        spans: Mapping[str, tuple[int, int]],
+        *,
+        sram: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        self._graph, self._offsets, self._spans = graph, offsets, spans
+        self._graph, self._offsets, self._spans, self._sram = graph, offsets, spans, sram
         self.constants, self.qparams, self.luts = _Pool(), _Pool(), _Pool()
         self.strings = bytearray()
         self._rows: list[Any] = []
@@ -74,6 +80,8 @@ class Emitter:
             row["region"] = isa.REGIONS["CONSTANTS"]
         else:
             base = self._offsets[view.root]
+            if view.root in self._sram:
+                row["region"], row["core"] = isa.REGIONS["SRAM"], self._sram[view.root]
         row["offset"] = base + view.offset * size
         row["dims"][: len(view.dims)], row["strides"][: len(view.dims)] = view.dims, view.strides
         row["first"], row["last"] = self._spans.get(view.root, (0, 0))
@@ -94,7 +102,9 @@ class Emitter:
         row = np.zeros((), isa.COMMAND_DTYPES[command.opcode])
         row["opcode"], row["flags"] = isa.OPCODES[command.opcode].number, command.flags
         ids = [self.tensor(v) for v in command.ins] + [isa.NONE16, isa.NONE16]
-        row["in0"], row["in1"], row["out"] = ids[0], ids[1], self.tensor(command.out)
+        row["in0"], row["in1"], row["out"] = ids[0], ids[1], isa.NONE16
+        if command.opcode != "SYNC":
+            row["out"] = self.tensor(command.out)
         row["rmode"], row["lut_kind"] = isa.RMODES["RNE_F32"], command.lut_kind
         row["constants"] = self.constants.add(command.constants)
         row["qparams"] = self.qparams.add(_rows(command))

@@ -21,40 +21,64 @@ def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Arra
 
     The program must have passed the loader: nothing is checked here.
     """
-    machine = _Machine(program)
+    machine = Machine(program)
     for i, spec in enumerate(program.meta["inputs"]):
         machine.tensor(i)[...] = inputs[spec["name"]]
-    for at in range(0, len(program.commands), 64):
-        head = np.frombuffer(program.commands, isa.COMMAND_DTYPES["END"], 1, at)[0]
-        name = _NAMES[int(head["opcode"])]
-        if name == "END":
-            break
-        command = np.frombuffer(program.commands, isa.COMMAND_DTYPES[name], 1, at)[0]
-        _RUN[name](machine, command)
-    first = len(program.meta["inputs"])
-    return {
-        spec["name"]: machine.tensor(first + i).copy().reshape(spec["shape"])
-        for i, spec in enumerate(program.meta["outputs"])
-    }
+    for at in range(len(program.commands) // 64):
+        machine.step(at)
+    return machine.outputs()
 
 
-class _Machine:
+class Machine:
     """An arena and typed access to sections."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.arena = np.zeros(program.arena_bytes + 64, np.uint8)
+        self.sram = np.zeros((program.cores, program.sram_bytes + 64), np.uint8)
         self.constants = np.frombuffer(program.constants, np.uint8)
+
+    def step(self, at: int) -> None:
+        """Run command `at`."""
+        head = np.frombuffer(self.program.commands, isa.COMMAND_DTYPES["END"], 1, 64 * at)[0]
+        name = _NAMES[int(head["opcode"])]
+        if name != "END":
+            _RUN[name](
+                self, np.frombuffer(self.program.commands, isa.COMMAND_DTYPES[name], 1, 64 * at)[0]
+            )
+
+    def outputs(self) -> dict[str, Array]:
+        """Native-integer outputs by name."""
+        first = len(self.program.meta["inputs"])
+        return {
+            spec["name"]: self.tensor(first + i).copy().reshape(spec["shape"])
+            for i, spec in enumerate(self.program.meta["outputs"])
+        }
 
     def tensor(self, index: int) -> Array:
         """Strided array over the region of tensor `index`."""
         row = self.program.tensors[index]
-        region = self.arena if row["region"] == isa.REGIONS["ARENA"] else self.constants
-        dtype, n = _TYPES[int(row["dtype"])], int(row["ndim"])
-        flat = region[int(row["offset"]) :]
-        flat = flat[: len(flat) // dtype.itemsize * dtype.itemsize].view(dtype)
+        flat = self.flat(index)
+        dtype, n = flat.dtype, int(row["ndim"])
         strides = [int(s) * dtype.itemsize for s in row["strides"][:n]]
         return np.lib.stride_tricks.as_strided(flat, [int(d) for d in row["dims"][:n]], strides)
+
+    def flat(self, index: int) -> Array:
+        """Everything from the start of tensor `index` to the end of its region."""
+        row = self.program.tensors[index]
+        region = self.arena
+        if row["region"] == isa.REGIONS["CONSTANTS"]:
+            region = self.constants
+        elif row["region"] == isa.REGIONS["SRAM"]:
+            region = self.sram[int(row["core"])]
+        dtype, flat = _TYPES[int(row["dtype"])], region[int(row["offset"]) :]
+        return flat[: len(flat) // dtype.itemsize * dtype.itemsize].view(dtype)
+
+    def weights(self, command: Any, count: int, skip: int = 0) -> Array:
+        """Packed weights: their copy in SRAM where they have one."""
+        if command["in1"] == isa.NONE16:
+            return self.constant(command, "i1", count, skip)
+        return self.tensor(int(command["in1"]))[skip : skip + count]
 
     def rows(self, command: Any, opcode: str, count: int) -> dict[str, Array]:
         """Per-channel arrays of `count` entries (LANES-padded in the file)."""
@@ -95,7 +119,7 @@ def _through_table(
         out[...] = np.clip(t, *_bounds(out))
 
 
-def _finish(m: _Machine, command: Any, acc: Array, rows: Mapping[str, Array], out: Array) -> None:
+def _finish(m: Machine, command: Any, acc: Array, rows: Mapping[str, Array], out: Array) -> None:
     """A convolution's epilogue."""
     table = m.table(command)
     if table is None:
@@ -125,7 +149,7 @@ def _slabs(command: Any, x: Array, out: Array, fill: Array | int) -> Any:
     return taps(crop, kernel, strides, (top, left, bottom, right), dilations, fill)
 
 
-def _conv(m: _Machine, command: Any) -> None:
+def _conv(m: Machine, command: Any) -> None:
     x, out, groups = (
         m.tensor(int(command["in0"])),
         m.tensor(int(command["out"])),
@@ -135,9 +159,9 @@ def _conv(m: _Machine, command: Any) -> None:
     per, icg = out.shape[3] // groups, x.shape[3] // groups
     lanes, deep = isa.lanes(per), -(-icg // 4) * 4
     count = groups * lanes * kh * kw * deep
-    w = m.constant(command, "i1", count).reshape(groups, lanes // 16, kh, kw, deep // 4, 16, 4)
+    w = m.weights(command, count).reshape(groups, lanes // 16, kh, kw, deep // 4, 16, 4)
     w = w.transpose(0, 1, 5, 2, 3, 4, 6).reshape(groups, lanes, kh, kw, deep)[:, :per, :, :, :icg]
-    pads = m.constant(command, "i1", x.shape[3], count)
+    pads = m.weights(command, x.shape[3], count)
     rows = m.rows(command, "CONV", groups * lanes)
     acc = np.zeros((*out.shape[:3], groups, per), np.float64)
     for ky, kx, slab in _slabs(command, x, out, pads):
@@ -148,21 +172,17 @@ def _conv(m: _Machine, command: Any) -> None:
     _finish(m, command, acc.reshape(out.shape).astype(np.int64) + rows["bias"], rows, out)
 
 
-def _depthwise(m: _Machine, command: Any) -> None:
+def _depthwise(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     c, kh, kw = x.shape[3], int(command["kh"]), int(command["kw"])
-    w = (
-        m.constant(command, "i1", kh * kw * isa.lanes(c))
-        .reshape(kh, kw, -1)[..., :c]
-        .astype(np.int64)
-    )
-    pads = m.constant(command, "i1", c, kh * kw * isa.lanes(c))
+    w = m.weights(command, kh * kw * isa.lanes(c)).reshape(kh, kw, -1)[..., :c].astype(np.int64)
+    pads = m.weights(command, c, kh * kw * isa.lanes(c))
     rows = m.rows(command, "DWCONV", c)
     acc = rows["bias"] + sum(slab * w[ky, kx] for ky, kx, slab in _slabs(command, x, out, pads))
     _finish(m, command, acc, rows, out)
 
 
-def _gemm(m: _Machine, command: Any) -> None:
+def _gemm(m: Machine, command: Any) -> None:
     a, b, out = (m.tensor(int(command[k])) for k in ("in0", "in1", "out"))
     if command["flags"] & isa.FLAG_TRANSPOSE_B:
         b = b.swapaxes(-1, -2)
@@ -185,7 +205,7 @@ def _mean(total: Array, count: Array, rows: Mapping[str, Array], x: Array, out: 
         ).reshape(out.shape)
 
 
-def _pool(m: _Machine, command: Any) -> None:
+def _pool(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     if command["kind"] == isa.POOL_KINDS["MAX"]:
         best = np.full(out.shape, np.iinfo(x.dtype).min, x.dtype)
@@ -203,7 +223,7 @@ def _pool(m: _Machine, command: Any) -> None:
     _mean(np.asarray(total), count, rows, x, out)
 
 
-def _reduce(m: _Machine, command: Any) -> None:
+def _reduce(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     axes = tuple(i for i in range(x.ndim) if int(command["axes"]) >> i & 1)
     rows = m.rows(command, "REDUCE", 1 if x.ndim - 1 in axes else x.shape[-1])
@@ -211,7 +231,7 @@ def _reduce(m: _Machine, command: Any) -> None:
     _mean(total, np.asarray(np.prod([x.shape[a] for a in axes])), rows, x, out)
 
 
-def _elementwise(m: _Machine, command: Any) -> None:
+def _elementwise(m: Machine, command: Any) -> None:
     a, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     r = m.rows(command, "ELEMENTWISE", out.shape[-1] if out.ndim else 1)
     kinds = {number: name for name, number in isa.ELEMENTWISE_KINDS.items()}
@@ -230,14 +250,14 @@ def _elementwise(m: _Machine, command: Any) -> None:
         out[...] = law(a, b, r["ra"], r["za"], r["zb"], *tail)
 
 
-def _lut(m: _Machine, command: Any) -> None:
+def _lut(m: Machine, command: Any) -> None:
     x, out, table = m.tensor(int(command["in0"])), m.tensor(int(command["out"])), m.table(command)
     assert table is not None
     rows = m.rows(command, "LUT", out.shape[-1] if out.ndim else 1)
     _through_table(x, table, bool(command["flags"] & isa.FLAG_LUT_STEP), rows, out)
 
 
-def _softmax(m: _Machine, command: Any) -> None:
+def _softmax(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     fine, coarse = np.frombuffer(m.program.luts, "<u4", 512, int(command["lut"])).reshape(2, 256)
     out[...] = numerics.softmax(
@@ -245,7 +265,7 @@ def _softmax(m: _Machine, command: Any) -> None:
     )
 
 
-def _resize(m: _Machine, command: Any) -> None:
+def _resize(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     oh, ow = out.shape[1:3]
     if command["kind"] == isa.RESIZE_KINDS["NEAREST"]:
@@ -257,29 +277,33 @@ def _resize(m: _Machine, command: Any) -> None:
     out[...] = numerics.lerp(x, (rows[0], rows[1], rows[2]), (columns[0], columns[1], columns[2]))
 
 
-def _layout(m: _Machine, command: Any) -> None:
+def _layout(m: Machine, command: Any) -> None:
     table = m.constant(command, "<i4", 20)
     dims, source, target = (table[i * 6 : i * 6 + 6].astype(np.int64) for i in range(3))
     grids = np.indices(tuple(int(d) for d in dims))
     where_x = np.tensordot(source, grids, 1) + int(table[18])
     where_y = np.tensordot(target, grids, 1) + int(table[19])
-    _flat(m, int(command["out"]))[where_y] = _flat(m, int(command["in0"]))[where_x]
+    m.flat(int(command["out"]))[where_y] = m.flat(int(command["in0"]))[where_x]
 
 
-def _flat(m: _Machine, index: int) -> Array:
-    row = m.program.tensors[index]
-    region = m.arena if row["region"] == isa.REGIONS["ARENA"] else m.constants
-    dtype = _TYPES[int(row["dtype"])]
-    flat = region[int(row["offset"]) :]
-    return flat[: len(flat) // dtype.itemsize * dtype.itemsize].view(dtype)
+def _dma(m: Machine, command: Any) -> None:
+    m.tensor(int(command["out"]))[...] = m.tensor(int(command["in0"]))
 
 
-def _fill(m: _Machine, command: Any) -> None:
+def _dma_weights(m: Machine, command: Any) -> None:
+    m.tensor(int(command["out"]))[...] = m.constant(command, "i1", int(command["bytes"]))
+
+
+def _sync(m: Machine, command: Any) -> None:
+    """Commands lie in an order that is valid as it is."""
+
+
+def _fill(m: Machine, command: Any) -> None:
     out = m.tensor(int(command["out"]))
     out[...] = m.rows(command, "FILL", out.shape[-1])["value"]
 
 
-def _gather(m: _Machine, command: Any) -> None:
+def _gather(m: Machine, command: Any) -> None:
     x, out, axis = (
         m.tensor(int(command["in0"])),
         m.tensor(int(command["out"])),
@@ -288,8 +312,11 @@ def _gather(m: _Machine, command: Any) -> None:
     out[...] = np.take(x, m.constant(command, "<i4", out.shape[axis]), axis=axis)
 
 
-_RUN: dict[str, Callable[[_Machine, Any], None]] = {
+_RUN: dict[str, Callable[[Machine, Any], None]] = {
     "CONV": _conv,
+    "DMA_LOAD": _dma,
+    "DMA_STORE": _dma,
+    "DMA_WEIGHTS": _dma_weights,
     "DWCONV": _depthwise,
     "ELEMENTWISE": _elementwise,
     "FILL": _fill,
@@ -301,4 +328,5 @@ _RUN: dict[str, Callable[[_Machine, Any], None]] = {
     "REDUCE": _reduce,
     "RESIZE": _resize,
     "SOFTMAX": _softmax,
+    "SYNC": _sync,
 }

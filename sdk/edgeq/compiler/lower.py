@@ -117,26 +117,37 @@ def _as_rows(c: _Context, view: View) -> View:
 
 
 def _conv_transpose(c: _Context) -> Iterator[Command]:
-    """One stride-1 convolution per output phase, each writing every sh-th row and sw-th column."""
+    """One stride-1 convolution per output phase, each writing every sh-th row and sw-th column.
+
+    Where the phases of a row read the same inputs and their outputs adjoin, they are one convolution
+    with sw times the channels.
+    """
     a, w = c.node.attrs, np.asarray(c.value(1).data)  # (oc, kh, kw, ic/group)
-    out = c.out_view
-    _, oh, ow, _ = out.dims
-    for py in range(min(a["strides"][0], oh)):
-        ys, dy, pt = _phase(w.shape[1], a["strides"][0], a["dilations"][0], py + a["pads"][0])
-        for px in range(min(a["strides"][1], ow)):
-            xs, dx, pl = _phase(w.shape[2], a["strides"][1], a["dilations"][1], px + a["pads"][1])
-            part = (
-                w[:, ys][:, :, xs]
-                if ys and xs
-                else np.zeros((w.shape[0], 1, 1, w.shape[3]), w.dtype)
+    out, (sh, sw) = c.out_view, a["strides"]
+    batch, oh, ow, oc = out.dims
+    columns = [_phase(w.shape[2], sw, a["dilations"][1], px + a["pads"][1]) for px in range(sw)]
+    joined = (
+        a["group"] == 1
+        and ow % sw == 0
+        and out.strides[2:] == (oc, 1)
+        and len({(len(xs), dx, pl) for xs, dx, pl in columns}) == 1
+    )
+    for py in range(min(sh, oh)):
+        ys, dy, pt = _phase(w.shape[1], sh, a["dilations"][0], py + a["pads"][0])
+        for px in range(1 if joined else min(sw, ow)):
+            xs, dx, pl = columns[px]
+            parts = [w[:, ys][:, :, p[0]] for p in (columns if joined else [columns[px]])]
+            part = np.concatenate(parts)
+            if not (ys and xs):
+                part = np.zeros((len(part), 1, 1, w.shape[3]), w.dtype)
+            rows = -(-(oh - py) // sh)
+            phase = out.slice(
+                (0, py, px, 0), (1, sh, sw, 1), (batch, rows, -(-(ow - px) // sw), oc)
             )
-            dims = (
-                out.dims[0],
-                -(-(oh - py) // a["strides"][0]),
-                -(-(ow - px) // a["strides"][1]),
-                out.dims[3],
-            )
-            phase = out.slice((0, py, px, 0), (1, *a["strides"], 1), dims)
+            if joined:
+                phase = View(
+                    phase.root, phase.dtype, phase.offset, (*phase.dims[:3], oc * sw), phase.strides
+                )
             window = {
                 "kh": part.shape[1],
                 "kw": part.shape[2],
@@ -147,7 +158,9 @@ def _conv_transpose(c: _Context) -> Iterator[Command]:
                 "pt": pt,
                 "pl": pl,
             }
-            yield _window_command(c, "CONV", c.view(0), phase, part, a["group"], window)
+            yield _window_command(
+                c, "CONV", c.view(0), phase, part, a["group"], window, repeat=len(parts)
+            )
 
 
 def _phase(k: int, stride: int, dilation: int, start: int) -> tuple[list[int], int, int]:
@@ -163,21 +176,33 @@ def _phase(k: int, stride: int, dilation: int, start: int) -> tuple[list[int], i
 
 
 def _window_command(
-    c: _Context, opcode: str, x: View, out: View, w: Array, groups: int, window: Mapping[str, int]
+    c: _Context,
+    opcode: str,
+    x: View,
+    out: View,
+    w: Array,
+    groups: int,
+    window: Mapping[str, int],
+    *,
+    repeat: int = 1,
 ) -> Command:
-    """CONV or DWCONV: fold the input zero point into the bias, pack weights, attach the epilogue."""
+    """CONV or DWCONV: fold the input zero point into the bias, pack weights, attach the epilogue.
+
+    `w` may hold the output channels `repeat` times.
+    """
     qx, qw = q_of(c.value(0)), q_of(c.value(1))
     depthwise = opcode == "DWCONV"
     wide = w.astype(np.int64)
     wsum = wide.sum(axis=(0, 1) if depthwise else (1, 2, 3))  # (oc,)
     bias = np.zeros(len(wsum), np.int64)
     if len(c.node.inputs) > 2 and c.node.inputs[2]:
-        bias = np.asarray(c.value(2).data, np.int64)
+        bias = np.tile(np.asarray(c.value(2).data, np.int64), repeat)
     folded = bias - wsum * qx.zero_point.astype(np.int64)
     _prove_accumulator(c.node, wide, folded, depthwise=depthwise)
     pads = np.broadcast_to(qx.zero_point, (x.dims[3],)).astype(np.int8)
     packed = pack_depthwise(w, pads) if depthwise else pack_conv(w, groups, pads)
-    fields, rows, lut, lut_kind, flags = _epilogue(c, len(wsum), qx.scale, qw.scale)
+    fields, rows, lut, lut_kind, flags = _epilogue(c, len(wsum) // repeat, qx.scale, qw.scale)
+    rows = {k: np.tile(v, repeat) for k, v in rows.items()}
     rows |= {"bias": folded.astype(np.int32), "wsum": wsum.astype(np.int32)}
     if not depthwise:
         rows = {k: _group_lanes(v, groups) for k, v in rows.items()}
@@ -379,9 +404,7 @@ def _pool(kind: str) -> Callable[[_Context], Iterator[Command]]:
 
 def _reduce_mean(c: _Context) -> Iterator[Command]:
     axes = c.node.attrs["axes"]
-    out = c.out_view.reshape(
-        tuple(1 if i in axes else d for i, d in enumerate(c.value(0).shape))
-    )
+    out = c.out_view.reshape(tuple(1 if i in axes else d for i, d in enumerate(c.value(0).shape)))
     assert out is not None  # axes of length 1 never need a copy
     n = 1 if len(c.value(0).shape) - 1 in axes else c.value(0).shape[-1]
     yield c.command(

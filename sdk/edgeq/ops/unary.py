@@ -144,8 +144,8 @@ def accumulator_table(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
     """
     kind, attrs = node.attrs["kind"], node.attrs
     gate = kind in GATES
-    if gate and q.dtype == "int8":
-        return _coarse_gate(node, qx, q)
+    if q.dtype == "int8" and (gate or q.scale.min() >= 1 / 512):
+        return _coarse_table(node, qx, q)
     function, domain = GATES[kind] if gate else (FUNCTIONS[kind], BOUNDED[kind])
     domain = domain or float(q.scale.min()) * 8
     on = QParams(np.asarray(domain / 32768, np.float32), np.asarray(0, np.int32), "int16")
@@ -164,15 +164,17 @@ def accumulator_table(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
 COARSE = 8  # entries of a 513-entry table that one straight piece of a gate spans
 
 
-def _coarse_gate(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
-    """A gate for int8 outputs: 64 straight pieces, so that kernels hold its knots in registers.
+def _coarse_table(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
+    """A table for int8 outputs: 64 straight pieces, so that kernels hold its knots in registers.
 
     Knots are multiples of COARSE and the entries between them lie exactly on the line. For SiLU on
     +-8 the error stays below 4e-4 of x, a few hundredths of an output step. LeakyRelu's multiplier
     sends every accumulator but 0 to an end: it is exact up to the rounding of alpha.
     """
-    function, domain = GATES[node.attrs["kind"]]
-    domain = min(domain, 8.0)
+    kind = node.attrs["kind"]
+    gate = kind in GATES
+    function, domain = GATES[kind] if gate else (FUNCTIONS[kind], BOUNDED[kind])
+    domain = min(domain, 4.0 if kind == "Tanh" else 8.0)
     m = np.full(qx.scale.shape, 65536, np.float32)
     if domain:
         m = numerics.multiplier(qx.scale, under=(np.float32(domain / 32768),))
@@ -195,8 +197,9 @@ def _coarse_gate(node: Node, qx: QParams, q: QParams) -> AccumulatorTable:
     coarse = np.rint(f / fine / COARSE).astype(np.int64) * COARSE
     table = np.interp(np.arange(numerics.LUT16_ENTRIES), np.arange(pieces + 1) * COARSE, coarse)
     shape = np.broadcast_shapes(qx.scale.shape, q.scale.shape)
-    r = np.broadcast_to(numerics.multiplier(qx.scale, fine, under=(q.scale,)), shape)
-    return AccumulatorTable(m, np.rint(table).astype(np.int16), r, True)
+    over = (qx.scale, fine) if gate else (fine,)
+    r = np.broadcast_to(numerics.multiplier(*over, under=(q.scale,)), shape)
+    return AccumulatorTable(m, np.rint(table).astype(np.int16), r, gate)
 
 
 def unary_table(node: Node, qx: QParams, q: QParams) -> tuple[Array, Array | None]:

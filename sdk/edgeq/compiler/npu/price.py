@@ -1,0 +1,149 @@
+"""What a command costs on a target: cycles of its EXEC or transfer, bytes it moves, work it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from edgeq.compiler.clock import decode_cycles, dma_cycles, memory, tile_cycles
+from edgeq.compiler.estimate import sram_traffic
+from edgeq.compiler.lower import Command
+from edgeq.compiler.views import View
+from edgeq.compiler.work import Work
+from edgeq.compiler.workload import picture_shape
+from edgeq.runtime import isa
+from edgeq.runtime.target import Target
+
+SCALE_BYTES = 10  # bias, multiplier and shift of one output channel, loaded with its weights
+COPIES = ("LAYOUT", "COPY", "FILL", "RESIZE", "GATHER")
+_ELEMENTWISE = {number: name for name, number in isa.ELEMENTWISE_KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One command: cycles from start to end, of them on the external memory, and what it counts."""
+
+    cycles: int
+    dram_cycles: int = 0
+    dram_bytes: int = 0
+    sram_bytes: int = 0
+    vector: int = 0
+    macs: int = 0
+
+
+def nbytes(view: View) -> int:
+    """Bytes of a dense copy of a view."""
+    return prod(view.dims) * isa.DTYPE_BYTES[view.dtype]
+
+
+def reach(view: View) -> tuple[int, int]:
+    """First byte and end of what a view touches, from the start of its root."""
+    size = isa.DTYPE_BYTES[view.dtype]
+    low = high = view.offset
+    for d, s in zip(view.dims, view.strides, strict=True):
+        if s < 0:
+            low += (d - 1) * s
+        else:
+            high += (d - 1) * s
+    return low * size, (high + 1) * size
+
+
+def runs(view: View, burst: int = 1) -> tuple[int, int]:
+    """A view as (rows, bytes of one row): the pieces a transfer meets. Gaps below a burst are read over."""
+    size = isa.DTYPE_BYTES[view.dtype]
+    row, rows = size, 1
+    for d, s in zip(reversed(view.dims), reversed(view.strides), strict=True):
+        step = abs(s) * size
+        if d == 1:
+            continue
+        if rows == 1 and row <= step < row + burst:
+            row += (d - 1) * step
+        else:
+            rows *= d
+    return rows, row
+
+
+def transfer(t: Target, view: View, *, write: bool = False) -> Price:
+    """A DMA between SRAM and `view` outside."""
+    rows, row = runs(view, max(t.dram_burst_bytes, 1))
+    cycles = dma_cycles(t, rows, row, write=write)
+    latency = memory(t, "dram").write_latency if write else memory(t, "dram").read_latency
+    count = rows * row
+    return Price(cycles, max(cycles - latency, 0), count, count)
+
+
+def weights(t: Target, c: Command) -> Price:
+    """A DMA of the packed weights of CONV or DWCONV: raw bytes without padding, and their scales."""
+    count = weight_bytes(c)
+    cycles = dma_cycles(t, 1, count)
+    latency = memory(t, "dram").read_latency
+    return Price(cycles, max(cycles - latency, 0), count, count)
+
+
+def weight_bytes(c: Command) -> int:
+    """Weights and scales of a CONV or DWCONV as they cross the external bus."""
+    taps, oc = int(c.fields["kh"]) * int(c.fields["kw"]), c.out.dims[3]
+    if c.opcode == "DWCONV":
+        return taps * oc + SCALE_BYTES * oc
+    return taps * oc * (c.ins[0].dims[3] // int(c.fields["groups"])) + SCALE_BYTES * oc
+
+
+def execute(t: Target, c: Command) -> Price:
+    """An EXEC with its operands in SRAM."""
+    work, groups = work_of(c)
+    cycles = groups * tile_cycles(t, work).total
+    if work.weight_count and t.dataflow != "ublock":
+        cycles = max(cycles, decode_cycles(t, groups * work.weight_count))
+    vector = 0 if work.weighted else work.outputs * max(work.taps, work.operands)
+    return Price(
+        cycles,
+        sram_bytes=sram_traffic(t, work) * groups,
+        vector=(vector + work.outputs) * groups,
+        macs=work.macs * groups,
+    )
+
+
+def work_of(c: Command) -> tuple[Work, int]:
+    """A command as plain numbers for the clock, and how often they are done."""
+    x = c.ins[0] if c.ins else c.out
+    (ih, iw, ic), (oh, ow, oc) = picture_shape(x.dims), picture_shape(c.out.dims)
+    bits = 16 if x.dtype == "int16" else 8
+    f = c.fields
+    if c.opcode in ("CONV", "DWCONV"):
+        groups = int(f.get("groups", 1)) if c.opcode == "CONV" else 1
+        kind = "depthwise" if c.opcode == "DWCONV" else "conv"
+        function = "lut" if c.lut_kind else "relu" if _clamps(c) else "output"
+        one = Work(kind, ih, iw, ic // groups, oh, ow, oc // groups, f["kh"], f["kw"], f["sh"],
+                   f["sw"], f["dh"], f["dw"], bits=bits, function=function, bias=True)  # fmt: skip
+        return one, groups
+    match c.opcode:
+        case "GEMM":
+            m, k = c.out.dims[-2], x.dims[-1]
+            return Work("gemm", 1, m, k, 1, m, oc, bits=bits), prod(c.out.dims[:-2])
+        case "POOL":
+            kind = "pool_avg" if f["kind"] == isa.POOL_KINDS["AVG"] else "pool_max"
+            return Work(kind, ih, iw, ic, oh, ow, oc, f["kh"], f["kw"], f["sh"], f["sw"], bits=bits), 1  # fmt: skip
+        case "REDUCE":
+            if len(x.dims) == 4 and f["axes"] == 0b0110:
+                return Work("pool_avg", ih, iw, ic, oh, ow, oc, x.dims[1], x.dims[2], bits=bits,
+                            function="reduce"), 1  # fmt: skip
+            return Work("reduce_sum", ih, iw, ic, ih, iw, ic, bits=bits, function="reduce"), 1
+        case "SOFTMAX":
+            function = "softmax"
+        case "ELEMENTWISE":
+            function = "add" if _ELEMENTWISE[int(f["kind"])] == "ADD" else "mul"
+        case "LUT":
+            function = "lut"
+        case _:
+            function = "copy"
+    operands = max(len(c.ins), 1)
+    return Work("elementwise", oh, ow, oc, oh, ow, oc, bits=bits, function=function,
+                operands=operands), 1  # fmt: skip
+
+
+def _clamps(c: Command) -> bool:
+    """True when the output is clamped to less than its dtype."""
+    low = -128 if c.out.dtype == "int8" else -32768
+    oc = c.out.dims[3]  # rows may be padded behind
+    lo, hi = c.rows["lo"][:oc], c.rows["hi"][:oc]
+    return bool((lo > low).any() or (hi < -low - 1).any())
