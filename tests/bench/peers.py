@@ -226,7 +226,7 @@ def program_for(name: str, given: Path | None, folder: Path) -> Path:
     if not target.exists():
         subprocess.run(
             [sys.executable, "-m", "edgeq.cli", "quantize", str(SHARED / "models" / source), "--data",
-             str(SHARED / "data" / data), "--out", str(target)], check=True)  # fmt: skip
+             str(SHARED / "data" / data), "-o", str(target)], check=True)  # fmt: skip
     return target
 
 
