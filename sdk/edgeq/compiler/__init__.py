@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from edgeq.compiler.allocate import Lifetime, allocate, lower_bound
+from edgeq.compiler.command import Command
 from edgeq.compiler.emit import Emitter
 from edgeq.compiler.fuse import fuse
-from edgeq.compiler.lower import Command, lower
+from edgeq.compiler.lower import lower
 from edgeq.compiler.npu import OPTIMIZE, compile_npu
 from edgeq.compiler.views import Views
 from edgeq.errors import CompileError

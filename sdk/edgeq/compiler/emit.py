@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.compiler.lower import Command
+from edgeq.compiler.command import Command
 from edgeq.compiler.views import View
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Array, Graph

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgeq.compiler.allocate import Lifetime, allocate, lower_bound
+from edgeq.compiler.command import Command
 from edgeq.compiler.emit import Emitter
-from edgeq.compiler.lower import Command
 from edgeq.compiler.npu.cut import as_copy
 from edgeq.compiler.npu.hazards import Tokens, declare
 from edgeq.compiler.npu.residency import Plan, Planner

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeq.compiler.lower import Command
+from edgeq.compiler.command import Command
 from edgeq.compiler.views import View
 from edgeq.runtime import isa
 

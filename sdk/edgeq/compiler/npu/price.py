@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 from edgeq.compiler.clock import decode_cycles, dma_cycles, memory, tile_cycles
+from edgeq.compiler.command import Command
 from edgeq.compiler.estimate import sram_traffic
-from edgeq.compiler.lower import Command
 from edgeq.compiler.views import View
 from edgeq.compiler.work import Work
 from edgeq.compiler.workload import picture_shape

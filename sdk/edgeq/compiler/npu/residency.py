@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.compiler.allocate import Lifetime
-from edgeq.compiler.lower import Command
+from edgeq.compiler.command import Command
 from edgeq.compiler.npu.tile import Job, Tiling, align, best_tiling, least_bytes
 from edgeq.errors import CompileError
 from edgeq.runtime.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from edgeq.compiler.lower import Command
+from edgeq.compiler.command import Command
 from edgeq.compiler.npu.cut import as_layout
 from edgeq.compiler.npu.price import Price, execute, nbytes, transfer, weights
 from edgeq.compiler.npu.tile import Tiling, chunked, pieces

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 from math import prod
 
-from edgeq.compiler.lower import Command
+from edgeq.compiler.command import Command
 from edgeq.compiler.npu.cut import axes, cut, span, weight_chunk
 from edgeq.compiler.npu.price import execute, nbytes, transfer, weight_bytes
 from edgeq.compiler.views import View
