@@ -23,7 +23,7 @@ class Program:
     """Commands, constants, tensors and the metadata of one compiled model.
 
     `meta` is JSON-able: "name", "card" (task card or null), "provenance", "inputs" and "outputs"
-    (lists of {"name", "shape", "layout"} in tensor order), "stats" (sizes, MACs), "float_islands".
+    (lists of {"name", "shape", "layout"} in tensor order), "stats" (sizes, MACs).
     `tensors` has dtype isa.TENSOR_DTYPE: inputs first, then outputs, then the rest.
     `debug` is JSON-able: one {"node", "op", "macs"} per command, or per layer where `timing` tells
     the layer of each command.
@@ -154,6 +154,17 @@ class Program:
             sram_bytes=int(header["sram_bytes"]),
             cores=int(header["cores"]),
         )
+
+    def float_islands(self) -> list[str]:
+        """Return the nodes whose commands touch a float tensor, read off the commands themselves."""
+        heads = np.frombuffer(self.commands, isa.COMMAND_DTYPES["END"])
+        dtypes = self.tensors["dtype"]
+        found = []
+        for entry, head in zip(self.debug, heads, strict=False):
+            ids = [int(head[k]) for k in ("in0", "in1", "out") if head[k] != isa.NONE16]
+            if any(dtypes[i] == isa.DTYPES["float32"] for i in ids):
+                found.append(str(entry["node"]))
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the file atomically (temporary file, fsync, rename); return its size in bytes."""

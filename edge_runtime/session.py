@@ -113,7 +113,7 @@ class Session:
 
     @property
     def kernels(self) -> str:
-        """Name of the kernel set in use: scalar, avx2, avxvnni, avx512vnni."""
+        """Name of the kernel set in use; `edgeq.runtime.isa_list()` names all that run here."""
         return self._open().isa
 
     @property

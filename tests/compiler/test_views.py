@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from edgeq.compiler.interpret import run_program
 from edgeq.compiler.views import contiguous, reshape_strides
 from edgeq.graph.ir import Graph, Node, QParams, Value, constant
 from edgeq.graph.reference import run_integer
+from edgeq.runtime import isa
 
 Q = QParams(np.float32(0.1), np.int32(3))
 CONV = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "group": 1}
@@ -88,3 +91,12 @@ def test_concat_reshape_and_slice_become_addresses() -> None:
 def test_compiling_twice_gives_the_same_bytes() -> None:
     graph, _ = _graph()
     assert compile_graph(graph).to_bytes() == compile_graph(graph).to_bytes()
+
+
+def test_float_islands_are_read_off_the_commands() -> None:
+    program = compile_graph(_graph()[0])
+    assert program.float_islands() == []
+    tensors = program.tensors.copy()
+    head = np.frombuffer(program.commands, isa.COMMAND_DTYPES["END"])[1]
+    tensors["dtype"][int(head["out"])] = isa.DTYPES["float32"]
+    assert program.debug[1]["node"] in replace(program, tensors=tensors).float_islands()

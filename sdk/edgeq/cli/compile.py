@@ -80,11 +80,12 @@ def compile(
         "target": target,
         "nodes": len(graph.nodes),
         "card": card_from,
-        "float_islands": [],
+        "float_islands": program.float_islands(),
         "warnings": out.warnings,
     }
     out.line(f"{output}  {size(len(body))}")
-    out.note(f"{seconds:.1f} s. In float: none, all integers.")
+    islands = ", ".join(program.float_islands()) or "none, all integers"
+    out.note(f"{seconds:.1f} s. In float: {islands}.")
     if chosen:
         out.note(f"Next: edgeq run {output} PICTURE --save out")
 

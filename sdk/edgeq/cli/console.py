@@ -218,7 +218,7 @@ def _shortened(text: str) -> str:
 
 
 _EXTRA = {
-    "onnx": "host", "onnxruntime": "host", "scipy": "host", "rich": "host",
+    "onnx": "host", "onnxruntime": "host", "rich": "host",
     "cv2": "vision", "typer": "host", "kivy": "app",
 }  # fmt: skip
 

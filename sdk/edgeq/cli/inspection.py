@@ -46,7 +46,7 @@ def inspect(out: Out, file: FileArg, commands: Commands = False) -> None:
         "outputs": _ports(program, len(program.meta["inputs"]), program.meta["outputs"]),
         "stats": program.meta["stats"],
         "ops": dict(Counter(row["op"] for row in rows)),
-        "float_islands": program.meta["float_islands"],
+        "float_islands": program.float_islands(),
         "card": program.meta["card"],
         "provenance": program.meta["provenance"],
     }

@@ -120,5 +120,4 @@ def _meta(
             for n in graph.outputs
         ],
         "stats": dict(stats),
-        "float_islands": [],
     }
