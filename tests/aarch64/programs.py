@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +34,9 @@ class Item:
 
 def programs() -> Iterator[Item]:
     """All of them; resnet8 only where the folder of real models is."""
-    ids = Counter[str]()
     for case in CASES:
         graph, inputs = build(case)
-        ids[case.id] += 1
-        name = case.id if ids[case.id] == 1 else f"{case.id}#{ids[case.id]}"
-        yield Item(name, "table", compile_graph(graph).to_bytes(), inputs)
+        yield Item(case.id, "table", compile_graph(graph).to_bytes(), inputs)
     rng = np.random.default_rng(5)
     yield Item("every opcode", "table", everything(), {"in0": _reals(rng, (1, 6, 6, 3), 60.0)})
     body = compile_graph(network()).to_bytes()
