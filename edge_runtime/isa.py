@@ -17,7 +17,7 @@ import numpy as np
 Field = tuple[str, str] | tuple[str, str, int]
 
 FORMAT_VERSION = 1
-ISA_VERSION = 2
+ISA_VERSION = 3
 MAGIC = b"\x89EDGEQ\r\n"
 NONE16 = 0xFFFF
 NONE32 = 0xFFFFFFFF
@@ -34,6 +34,7 @@ MAX_COMMANDS = 1 << 16
 MAX_IO = 64
 MAX_TAPS = 4096  # kh * kw of CONV and DWCONV
 MAX_CORES = 64
+MAX_UNPACKED_BYTES = 1 << 24  # 4-bit weights that one worker holds as int8
 
 SECTIONS = {
     "META": 1,
@@ -92,6 +93,7 @@ FLAG_LUT_STEP = 1  # after the table a per-channel step: y = clamp(rint(f32(T) *
 FLAG_COUNT_PAD = 2  # average pooling divides by the full window
 FLAG_TRANSPOSE_B = 4  # GEMM: in1 is (N, K)
 FLAG_LUT_GATE = 8  # CONV, DWCONV with LUT16: y = clamp(rint((f32(acc) * r[c]) * f32(T)) + zp[c])
+FLAG_WEIGHTS4 = 16  # CONV, DWCONV: two weights a byte, the first in the low half; pad row as ever
 GATE_EXPONENT = 80  # with FLAG_LUT_GATE |r| < 2**80, so that no product is NaN
 
 WINDOW: list[Field] = [
@@ -201,8 +203,9 @@ def c_header() -> str:
     ]  # fmt: skip
     for name in ("FORMAT_VERSION", "ISA_VERSION", "NONE16", "NONE32", "ALIGN", "LANES", "MAX_DIMS", "MAX_FILE_BYTES",
                  "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS", "MAX_CORES",
+                 "MAX_UNPACKED_BYTES",
                  "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B",
-                 "FLAG_LUT_GATE", "GATE_EXPONENT"):  # fmt: skip
+                 "FLAG_LUT_GATE", "FLAG_WEIGHTS4", "GATE_EXPONENT"):  # fmt: skip
         out.append(f"#define EQ_{name} {globals()[name]}u")
     tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "QUEUE": QUEUES, "LUT": LUT_KINDS,
               "EW": ELEMENTWISE_KINDS, "POOL": POOL_KINDS, "RESIZE": RESIZE_KINDS}  # fmt: skip

@@ -65,7 +65,8 @@ const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t
   return s->base + offset;
 }
 
-bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t bytes) {
+bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t count, uint64_t pad) {
+  const uint64_t bytes = eq_weight_bytes(h, count) + pad;
   if (!eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, bytes, EQ_ALIGN)) return false;
   if (h->in1 == EQ_NONE16) return true;
   const edgeq_tensor *t = eq_need_tensor(c, h->in1, "in1", EQ_ONLY8, 1);
@@ -74,6 +75,15 @@ bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t bytes) {
       t->offset % EQ_ALIGN)
     return eq_fail(c, "in1 must hold the %llu bytes of its weights in SRAM",
                    (unsigned long long)bytes);
+  return true;
+}
+
+bool eq_need_unpacked(eq_check *c, const eq_head *h, uint64_t bytes) {
+  if (!(h->flags & EQ_FLAG_WEIGHTS4)) return true;
+  if (bytes > EQ_MAX_UNPACKED_BYTES)
+    return eq_fail(c, "4-bit weights must unpack to at most %u bytes at once, got %llu",
+                   EQ_MAX_UNPACKED_BYTES, (unsigned long long)bytes);
+  if (bytes > c->p->max_unpacked) c->p->max_unpacked = bytes;
   return true;
 }
 

@@ -176,11 +176,14 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
   if (ALLOWED(name)) k->dw = eq_dw__##name;
 #define EQ_KERNEL_DW_ROW(name)                                                                     \
   if (ALLOWED(name)) k->dw_row = eq_dw_row__##name;
+#define EQ_KERNEL_UNPACK4(name)                                                                    \
+  if (ALLOWED(name)) k->unpack4 = eq_unpack4__##name;
 #define EQ_KERNEL_ROWS(name)                                                                       \
   if (ALLOWED(name)) k->rows = &eq_rows__##name;
 #include "kernels/conv.inc"
 #include "kernels/dw.inc"
 #include "kernels/dw_row.inc"
+#include "kernels/unpack4.inc"
 #include "kernels/rows.inc"
   return true;
 }

@@ -19,7 +19,7 @@ struct edgeq_model {
   eq_context context;
   void *mapped; /* the file when opened by path */
   void *copied; /* the file when opened from memory */
-  void *arena_block, *sram_block;
+  void *arena_block, *sram_block, *unpacked_block;
   char error[EDGEQ_ERROR_BYTES];
 };
 
@@ -97,6 +97,7 @@ void edgeq_close(edgeq_model *m) {
   free(m->copied);
   free(m->arena_block);
   free(m->sram_block);
+  free(m->unpacked_block);
   free(m->context.pointers);
   free(m);
 }
@@ -130,8 +131,11 @@ static edgeq_status prepare(edgeq_model *m, const uint8_t *bytes, size_t size,
   size_t pointers = (p->max_taps + 3) / 4 * 4 * EQ_MAX_MR;
   if (pointers < POINTERS) pointers = POINTERS;
   const int8_t **scratch = calloc((size_t)threads * pointers, sizeof *scratch);
-  m->context = (eq_context){p, arena, sram, step, &m->kernels, threads, scratch, pointers};
-  if (!arena || !sram || !scratch)
+  const size_t unpacked = (p->max_unpacked + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN;
+  int8_t *room = (int8_t *)aligned_zeros((size_t)threads * unpacked, &m->unpacked_block);
+  m->context =
+      (eq_context){p, arena, sram, step, &m->kernels, threads, scratch, pointers, room, unpacked};
+  if (!arena || !sram || !scratch || !room)
     return fail(error, EDGEQ_NO_MEMORY, "arena: no memory for %llu bytes.",
                 (unsigned long long)p->arena_bytes);
   return EDGEQ_OK;

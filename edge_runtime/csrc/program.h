@@ -25,7 +25,8 @@ typedef struct {
   uint8_t *region; /* EQ_REGION_* of each tensor */
   uint8_t *core;   /* whose SRAM it lies in */
   eq_head *commands;
-  size_t max_taps; /* largest kh * kw of CONV and DWCONV */
+  size_t max_taps;     /* largest kh * kw of CONV and DWCONV */
+  size_t max_unpacked; /* most bytes of 4-bit weights that a worker unpacks at once */
 } eq_program;
 
 /* Validate `file`. On success the program owns its tables, not the file. */
@@ -79,9 +80,12 @@ const edgeq_tensor *eq_need_output(eq_check *c, uint32_t id, int dtypes, int ndi
 const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t bytes,
                              uint32_t align);
 
-/* The weights of CONV and DWCONV: a range of CONSTANTS and, when in1 is a tensor, a copy of it
- * there. */
-bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t bytes);
+/* The weights of CONV and DWCONV, `count` of 8 or 4 bits and a pad row: a range of CONSTANTS and,
+ * when in1 is a tensor, a copy of it there. */
+bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t count, uint64_t pad);
+
+/* Room for `bytes` of 4-bit weights as int8. */
+bool eq_need_unpacked(eq_check *c, const eq_head *h, uint64_t bytes);
 
 /* QPARAMS rows of `count` channels (padded to EQ_LANES). One letter of `kinds` per row:
  * b any int32, f finite float32, d finite float64, x int32 within int8, z int32 within int16, l and
@@ -99,6 +103,11 @@ bool eq_need_window(eq_check *c, const eq_window *w, uint64_t max_taps);
 #define EQ_WINDOW(cmd)                                                                             \
   ((eq_window){(cmd)->kh, (cmd)->kw, (cmd)->sh, (cmd)->sw, (cmd)->dh, (cmd)->dw, (cmd)->pt,        \
                (cmd)->pl})
+
+/* Bytes of `count` weights of CONV or DWCONV, an even number. */
+static inline uint64_t eq_weight_bytes(const eq_head *h, uint64_t count) {
+  return h->flags & EQ_FLAG_WEIGHTS4 ? count / 2 : count;
+}
 
 static inline const void *eq_constants(const eq_program *p, uint32_t offset) {
   return p->section[EQ_SECTION_CONSTANTS].base + offset;

@@ -21,6 +21,7 @@ class Case:
     unary: str = ""  # a table function fused behind a convolution
     pre: str = "i16"
     note: str = ""
+    bits: int = 8  # of a weight
 
     @property
     def id(self) -> str:
@@ -31,6 +32,7 @@ class Case:
             "+".join(self.kinds),
             self.out,
             self.unary and f"{self.unary}-{self.pre}",
+            self.bits == 4 and "w4",
         ]
         return "-".join(p for p in parts if p)
 

@@ -71,15 +71,14 @@ def build(case: Case) -> tuple[Graph, dict[str, Array]]:
 def _weights(rng: np.random.Generator, case: Case, values: dict[str, Value]) -> list[str]:
     n = case.weights[-1] if case.op == "DepthwiseConv" else case.weights[0]
     scale = rng.uniform(0.001, 0.02, n).astype(np.float32)
-    w = rng.integers(-127, 128, case.weights).astype(np.int8)
-    values["w"] = constant(
-        "w",
-        w,
-        QParams(scale, np.zeros(n, np.int32), "int8", 2 if case.op == "DepthwiseConv" else 0),
-    )
+    most, dtype = (7, "int4") if case.bits == 4 else (127, "int8")
+    w = rng.integers(-most, most + 1, case.weights).astype(np.int8)
+    axis = 2 if case.op == "DepthwiseConv" else 0
+    values["w"] = constant("w", w, QParams(scale, np.zeros(n, np.int32), dtype, axis))
     if not case.bias:
         return ["w", ""]
-    values["b"] = constant("b", rng.integers(-(2**14), 2**14, n).astype(np.int32))
+    far = 2**10 if case.bits == 4 else 2**14  # as far as some products reach
+    values["b"] = constant("b", rng.integers(-far, far, n).astype(np.int32))
     return ["w", "b"]
 
 

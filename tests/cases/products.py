@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.cases.case import Case, conv, depthwise, transposed
 
 
@@ -179,3 +181,13 @@ def product_cases() -> list[Case]:
         ),
     ]
     return out
+
+
+def w4_cases() -> list[Case]:
+    """4-bit weights through every shape of weights: panels, groups, taps, odd and padded channels."""
+    kinds = ("Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected")
+    few = [
+        c for c in product_cases() if c.op in kinds and (c.weights[0] != 1 or c.weights[-1] != 1)
+    ]
+    plain = [c for c in few if not c.unary or (c.unary == "Silu" and c.out == "i8")]
+    return [replace(c, bits=4) for c in plain]

@@ -154,7 +154,7 @@ def window(
             "dh": dilation[0], "dw": dilation[1], "pt": pad[0], "pl": pad[1]}  # fmt: skip
 
 
-def pack_conv(w: Array, groups: int, zero_points: Array) -> Array:
+def pack_conv(w: Array, groups: int, zero_points: Array, bits: int = 8) -> Array:
     """w: (oc, kh, kw, ic/groups) int8 -> panels [groups][oc/16][taps][ic4][16][4], then the pad row."""
     oc, kh, kw, icg = w.shape
     ocg, ic4 = oc // groups, -(-icg // 4)
@@ -165,16 +165,23 @@ def pack_conv(w: Array, groups: int, zero_points: Array) -> Array:
     ic = icg * groups
     pad = np.zeros(-(-ic // 64) * 64, np.int8)
     pad[:ic] = zero_points
-    return np.concatenate([panels.reshape(-1), pad])
+    return np.concatenate([halves(panels) if bits == 4 else panels.reshape(-1), pad])
 
 
-def pack_dw(w: Array, zero_points: Array) -> Array:
+def pack_dw(w: Array, zero_points: Array, bits: int = 8) -> Array:
     """w: (kh, kw, c) int8 -> [taps][lanes(c)], then the pad row."""
     kh, kw, c = w.shape
-    full = np.zeros((kh * kw + 1, isa.lanes(c)), np.int8)
-    full[:-1, :c] = w.reshape(kh * kw, c)
-    full[-1, :c] = zero_points
-    return full
+    full = np.zeros((kh * kw, isa.lanes(c)), np.int8)
+    full[:, :c] = w.reshape(kh * kw, c)
+    pad = np.zeros(isa.lanes(c), np.int8)
+    pad[:c] = zero_points
+    return np.concatenate([halves(full) if bits == 4 else full.reshape(-1), pad])
+
+
+def halves(w: Array) -> Array:
+    """Two weights a byte, the first in the low half."""
+    flat = w.reshape(-1).astype(np.int16) % 16
+    return (flat[::2] + 16 * flat[1::2]).astype(np.uint8).view(np.int8)
 
 
 def group_rows(values: Array, groups: int) -> Array:

@@ -73,16 +73,21 @@ def everything() -> bytes:
     put("ELEMENTWISE", ones, scores, 5, in1=total, kind=1, ra=1.0, **act)
     ta = tensor(1, 3, 3, 3)
     put("GEMM", scores, ta, 3, in1=ones, m=0.1, flags=isa.FLAG_TRANSPOSE_B, za=0, zb=0, **act)
-    inside, back = tensor(1, 3, 3, 5, role="sram"), tensor(1, 3, 3, 5)
+    inside, back, mixed = tensor(1, 3, 3, 5, role="sram"), tensor(1, 3, 3, 5), tensor(1, 3, 3, 5)
     put("DMA_LOAD", scores, inside)
-    there = tensor(160, role="sram")
-    put("DMA_WEIGHTS", isa.NONE16, there, constants=weights, bytes=160)
+    d = d // 18  # two a byte
+    weights = b.constant(pack_dw(d, np.zeros(5, np.int8), 4))
+    there = tensor(88, role="sram")
+    put("DMA_WEIGHTS", isa.NONE16, there, constants=weights, bytes=88)
     moved = tensor(1, 3, 3, 5, role="sram")
-    put("DWCONV", inside, moved, 5, in1=there, constants=weights, m=0.01, wsum=d.reshape(9, 5).sum(0),
-        **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
+    put("DWCONV", inside, moved, 5, in1=there, constants=weights, m=0.1, wsum=d.reshape(9, 5).sum(0),
+        flags=isa.FLAG_WEIGHTS4, **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
     put("SYNC", isa.NONE16, isa.NONE16)
     put("DMA_STORE", moved, back)
-    put("ELEMENTWISE", back, scores, 5, in1=ones, kind=0, ra=0.5, rb=0.5, **act)
+    w = rng.integers(-7, 8, (5, 1, 1, 5)).astype(np.int8)
+    put("CONV", back, mixed, 5, constants=b.constant(pack_conv(w, 1, np.zeros(1, np.int8), 4)), groups=1,
+        m=0.1, wsum=w.reshape(5, -1).sum(1), flags=isa.FLAG_WEIGHTS4, **act, **window((1, 1)))  # fmt: skip
+    put("ELEMENTWISE", mixed, scores, 5, in1=ones, kind=0, ra=0.5, rb=0.5, **act)
     put("SOFTMAX", scores, y, lut=exp, zp=-128, inv_scale=256.0)
     return b.build()
 

@@ -35,6 +35,7 @@ class Case:
     step: bool = False
     gap: int = 0  # extra elements between pixels, in and out
     extreme: bool = False  # every x and w at the end of its range
+    bits: int = 8  # of a weight
 
 
 CONV = [
@@ -63,6 +64,11 @@ CONV = [
         for d in ("int8", "int16")
     ],
     Case(16, 6, groups=2, lut="LUT8", step=True),
+    *[Case(9, oc, bits=4) for oc in (1, 15, 16, 17, 32, 33, 65)],
+    Case(64, 100, kernel=(1, 1), pad=(0, 0), hw=(1, 1), out_hw=(1, 1), bits=4),
+    Case(96, 48, bits=4),  # more panels than are unpacked together
+    Case(12, 36, groups=3, bits=4),
+    Case(40, 64, extreme=True, bits=4),
 ]
 DW = [
     *[Case(c, c) for c in (1, 3, 15, 16, 17, 32, 33, 65, 130)],
@@ -76,6 +82,8 @@ DW = [
     Case(64, 64, extreme=True),
     Case(33, 33, dtype="int16"),
     *[Case(33, 33, lut=k, step=s, dtype=d) for k in ("LUT8", "LUT16") for s in (False, True) for d in ("int8", "int16")],
+    *[Case(c, c, bits=4) for c in (1, 15, 16, 17, 33, 130)],
+    Case(24, 24, kernel=(7, 9), pad=(3, 4), bits=4),
 ]  # fmt: skip
 
 
@@ -112,16 +120,20 @@ def make(case: Case, *, depthwise: bool, seed: int) -> tuple[bytes, Array, Array
     rng = np.random.default_rng(seed)
     icg = case.ic // case.groups
     x = rng.integers(-128, 128, (case.batch, *case.hw, case.ic)).astype(np.int8)
+    least = -127 if case.bits == 8 else -8  # the packers never write -8; the kernels take it
     w = rng.integers(
-        -127, 128, (*case.kernel, case.ic) if depthwise else (case.oc, *case.kernel, icg)
+        least,
+        128 if case.bits == 8 else 8,
+        (*case.kernel, case.ic) if depthwise else (case.oc, *case.kernel, icg),
     ).astype(np.int8)
     if case.extreme:
         x, w = ends(rng, -128, x.shape), ends(rng, -127, w.shape)
+        w = w if case.bits == 8 else np.where(w < 0, -8, 7).astype(np.int8)
         x[..., : case.ic // 2] = -128
     pad = rng.integers(-128, 128, case.ic if depthwise else 1).astype(np.int8)
     win = window(case.kernel, case.stride, case.dilation, case.pad)
     taps = case.kernel[0] * case.kernel[1] * (1 if depthwise else icg)
-    e = epilogue(case, rng, 127 * 127 * taps**0.5)
+    e = epilogue(case, rng, 127 * (127 if case.bits == 8 else 7) * taps**0.5)
     b = Builder()
     tx = b.tensor("in", x.shape, pixel=case.ic + case.gap, row=case.gap)
     ty = b.tensor(
@@ -134,11 +146,11 @@ def make(case: Case, *, depthwise: bool, seed: int) -> tuple[bytes, Array, Array
     if depthwise:
         acc = law.depthwise(x, w, win, case.out_hw, pad)
         sums = w.astype(np.int32).sum(axis=(0, 1))
-        constants, opcode, groups = pack_dw(w, pad), "DWCONV", 1
+        constants, opcode, groups = pack_dw(w, pad, case.bits), "DWCONV", 1
     else:
         acc = law.conv(x, w, win, case.out_hw, case.groups, pad)
         sums = w.reshape(case.oc, -1).astype(np.int32).sum(axis=1)
-        constants, opcode, groups = pack_conv(w, case.groups, pad), "CONV", case.groups
+        constants, opcode, groups = pack_conv(w, case.groups, pad, case.bits), "CONV", case.groups
     rows = {k: group_rows(np.asarray(e[k]), groups) for k in ("bias", "m", "zp", "lo", "hi", "r")}
     fields: dict[str, Any] = dict(win)
     if not depthwise:
@@ -147,7 +159,7 @@ def make(case: Case, *, depthwise: bool, seed: int) -> tuple[bytes, Array, Array
         fields["lut"], fields["pre_zero"] = b.lut(e["table"]), e["pre_zero"]
     b.command(
         opcode, in0=tx, out=ty, constants=b.constant(constants), lut_kind=isa.LUT_KINDS[case.lut],
-        flags=isa.FLAG_LUT_STEP if case.step else 0,
+        flags=(isa.FLAG_LUT_STEP if case.step else 0) | (isa.FLAG_WEIGHTS4 if case.bits == 4 else 0),
         qparams=b.rows(opcode, len(rows["m"]), wsum=group_rows(sums, groups), **rows), **fields,
     )  # fmt: skip
     return b.build(), x, law.epilogue(acc + e["bias"], e, case.dtype)
@@ -179,7 +191,9 @@ def test_convolutions_equal_the_law(case: Case, depthwise: bool, level: str) -> 
 @pytest.mark.parametrize(
     ("depthwise", "case"),
     [(False, Case(32, 64, hw=(30, 31), out_hw=(30, 31))), (False, Case(64, 400, hw=(2, 3), out_hw=(2, 3))),
-     (False, Case(32, 96, hw=(20, 20), out_hw=(20, 20), groups=2)), (True, Case(200, 200, hw=(30, 31), out_hw=(30, 31)))],
+     (False, Case(32, 96, hw=(20, 20), out_hw=(20, 20), groups=2)), (True, Case(200, 200, hw=(30, 31), out_hw=(30, 31))),
+     (False, Case(64, 400, hw=(6, 9), out_hw=(6, 9), bits=4)), (False, Case(32, 96, hw=(20, 20), out_hw=(20, 20), bits=4)),
+     (False, Case(8, 64, hw=(20, 20), out_hw=(20, 20), bits=4)), (True, Case(200, 200, hw=(30, 31), out_hw=(30, 31), bits=4))],
     ids=repr,
 )  # fmt: skip
 def test_any_thread_count_gives_the_same_bytes(case: Case, depthwise: bool, level: str) -> None:
@@ -210,6 +224,7 @@ pairs = st.tuples(small, small)
         lut=st.sampled_from(["NONE", "LUT8", "LUT16"]),
         step=st.booleans(),
         gap=st.integers(0, 3),
+        bits=st.sampled_from([8, 8, 4]),
     ),
     groups=st.integers(1, 3),
     depthwise=st.booleans(),

@@ -174,6 +174,18 @@ def test_a_huge_arena_costs_nothing_until_it_is_used() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
 
 
+def test_four_bit_weights_that_need_too_much_scratch_are_refused() -> None:
+    depth = isa.MAX_UNPACKED_BYTES // 16 + 4
+    b = Builder()
+    tx, ty = b.tensor("in", (1, 1, 1, depth)), b.tensor("out", (1, 1, 1, 1))
+    w = np.ones((1, 1, 1, depth), np.int8)
+    b.command("CONV", in0=tx, out=ty, groups=1, flags=isa.FLAG_WEIGHTS4,
+              constants=b.constant(pack_conv(w, 1, np.zeros(1, np.int8), 4)),
+              qparams=b.rows("CONV", 1, m=1e-6, wsum=depth, lo=-128, hi=127), **window((1, 1)))  # fmt: skip
+    with pytest.raises(ProgramError, match="must unpack to at most 16777216 bytes"):
+        load(b.build())
+
+
 def test_the_bytes_are_copied() -> None:
     """Changing the caller's bytes after the load must not matter."""
     b = Builder()

@@ -29,4 +29,6 @@ def test_what_exists_is_at_the_path_named() -> None:
         if row[3] == "exists":
             (path,) = re.findall(r"`([^`]+)`", row[4])
             folder = ROOT / path
-            assert folder.is_dir() and any(f.suffix in (".py", ".c", ".toml") for f in folder.rglob("*")), row
+            assert folder.is_dir() and any(
+                f.suffix in (".py", ".c", ".toml") for f in folder.rglob("*")
+            ), row

@@ -24,12 +24,13 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw,
                  rows = cmd->groups * (uint64_t)eq_lanes(oc / cmd->groups);
   const uint64_t k = taps * (uint64_t)quads((int32_t)(ic / cmd->groups)) * 4; /* < 2^43 */
-  const uint64_t limit = c->p->section[EQ_SECTION_CONSTANTS].bytes;
+  const uint64_t limit = 2 * c->p->section[EQ_SECTION_CONSTANTS].bytes; /* two weights a byte */
   if (k > limit || rows > limit || k * rows > limit)
     return eq_fail(c, "weights do not fit in CONSTANTS");
-  const uint64_t pad = ((uint64_t)ic + 63) / 64 * 64;
+  const uint64_t pad = ((uint64_t)ic + 63) / 64 * 64, lanes = eq_lanes(oc / cmd->groups);
+  const uint64_t block = lanes < EQ_MAX_NP * 16 ? lanes : EQ_MAX_NP * 16;
   if (taps > c->p->max_taps) c->p->max_taps = taps;
-  return eq_need_weights(c, h, k * rows + pad) &&
+  return eq_need_weights(c, h, k * rows, pad) && eq_need_unpacked(c, h, k * block) &&
          eq_need_rows(c, h->qparams, rows, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
                       y->dtype);
 }
@@ -46,6 +47,8 @@ typedef struct {
   int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
   bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
   bool by_channels; /* threads share output channels, not pixels */
+  bool four;        /* two weights a byte: panels are unpacked before use, */
+  bool whole;       /* all of them together where they fit */
 } job;
 
 /* Copies of the kernel rows that reach beyond the picture, for the tiles of one block. */
@@ -109,6 +112,17 @@ static bool gather_rows(const job *j, patches *p, eq_cursor *cursor, int count, 
   return true;
 }
 
+/* `count` panels from `panel` on, unpacked into the worker's scratch at `at` where they are packed.
+ */
+static const int8_t *weights_of(const job *j, size_t panel, int count, int worker) {
+  const size_t size = j->conv.panel_bytes;
+  if (!j->four) return j->conv.w + panel * size;
+  int8_t *to = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
+  if (j->whole) return to + panel * size;
+  j->x->kernels->unpack4(to, j->conv.w + panel * size / 2, (size_t)count * size / 2);
+  return to;
+}
+
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
@@ -133,19 +147,19 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
   for (int b = b0; b < b1; b++) {
     const int g = b / j->blocks, c0 = b % j->blocks * width;
     const int channels = j->ocg - c0 < width ? j->ocg - c0 : width;
-    const size_t row = (size_t)g * (size_t)j->lanes;
+    const size_t row = (size_t)g * (size_t)j->lanes + (size_t)c0;
     eq_conv a = j->conv;
     a.e.bias += row, a.e.wsum += row, a.e.m += row, a.e.zp += row;
     a.e.lo += row, a.e.hi += row, a.e.r += row;
-    a.w += row / 16 * a.panel_bytes;
+    a.w = weights_of(j, row / 16, (channels + 15) / 16, worker);
     a.in_offset = (ptrdiff_t)g * j->icg;
-    a.out_offset = (ptrdiff_t)g * j->ocg * (a.e.out16 ? 2 : 1);
+    a.out_offset = ((ptrdiff_t)g * j->ocg + c0) * (a.e.out16 ? 2 : 1);
     const int kh = j->gather.win.kh, kw = j->gather.win.kw, k4 = a.k4;
     for (int t = 0; t < tiles; t++) {
       const int n = count - t * mr < mr ? count - t * mr : mr;
       a.taps = joined[t] ? kh : taps;
       a.k4 = joined[t] ? k4 * kw : k4;
-      k->conv(&a, pointers + (size_t)t * (size_t)(taps * mr), out + t * mr, n, c0, channels);
+      k->conv(&a, pointers + (size_t)t * (size_t)(taps * mr), out + t * mr, n, 0, channels);
     }
   }
 }
@@ -159,6 +173,11 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     b0 = (int)begin, b1 = (int)end;
   else
     first = begin * mr, last = end * mr < last ? end * mr : last;
+  if (j->whole) {
+    const size_t bytes = (size_t)(j->groups * j->lanes) / 16 * j->conv.panel_bytes / 2;
+    j->x->kernels->unpack4(j->x->unpacked + (size_t)worker * j->x->unpacked_bytes, j->conv.w,
+                           bytes);
+  }
   const int64_t step = (int64_t)j->block_tiles * mr;
   for (int64_t p = first; p < last; p += step)
     run_block(j, p, (int)(last - p < step ? last - p : step), b0, b1, worker);
@@ -180,7 +199,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .out = out,
            .base = eq_data(x, h->out),
            .gather = {.in = (const int8_t *)eq_data(x, h->in0),
-                      .pad = weights + rows / 16 * panel_bytes,
+                      .pad = weights + eq_weight_bytes(h, rows / 16 * panel_bytes),
                       .sn = in->strides[0],
                       .sh = in->strides[1],
                       .sw = in->strides[2],
@@ -226,6 +245,8 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,
                 blocks = (int64_t)groups * j.blocks;
   j.by_channels = tiles < 2 * x->threads && blocks > tiles;
+  j.four = h->flags & EQ_FLAG_WEIGHTS4;
+  j.whole = j.four && !j.by_channels && rows / 16 * panel_bytes <= x->unpacked_bytes;
   const int64_t macs =
       (j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3]) * taps * k4 * 4;
   eq_split(x, j.by_channels ? blocks : tiles, macs / 64 + 1, run_part, &j);

@@ -17,7 +17,7 @@ bool eq_check_dwconv(eq_check *c, const eq_head *h) {
     return eq_fail(c, "channels must be contiguous");
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, lanes = eq_lanes(channels);
   if (taps > c->p->max_taps) c->p->max_taps = taps;
-  return eq_need_weights(c, h, (taps + 1) * lanes) &&
+  return eq_need_weights(c, h, taps * lanes, lanes) && eq_need_unpacked(c, h, taps * lanes) &&
          eq_need_rows(c, h->qparams, channels, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
                       y->dtype);
 }
@@ -91,13 +91,18 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   const eq_program *p = x->program;
   const int channels = in->dims[3], taps = cmd->kh * cmd->kw, taps4 = (taps + 3) / 4 * 4;
   const uint32_t lanes = eq_lanes((uint32_t)channels);
-  const int8_t *weights = eq_weights(x, h);
+  const size_t count = (size_t)taps * lanes, packed = eq_weight_bytes(h, count);
+  const int8_t *weights = eq_weights(x, h), *pad = weights + packed;
+  if (packed < count) {
+    x->kernels->unpack4(x->unpacked, weights, packed);
+    weights = x->unpacked;
+  }
 #define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
   job j = {.x = x,
            .out = out,
            .base = eq_data(x, h->out),
            .gather = {.in = (const int8_t *)eq_data(x, h->in0),
-                      .pad = weights + (size_t)taps * lanes,
+                      .pad = pad,
                       .sn = in->strides[0],
                       .sh = in->strides[1],
                       .sw = in->strides[2],

@@ -14,6 +14,8 @@ typedef struct {
   int threads;
   const int8_t **pointers; /* threads * pointer_count entries of scratch */
   size_t pointer_count;
+  int8_t *unpacked; /* threads * unpacked_bytes of scratch for 4-bit weights */
+  size_t unpacked_bytes;
 } eq_context;
 
 typedef struct {

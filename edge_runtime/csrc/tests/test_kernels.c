@@ -1,5 +1,5 @@
-/* Every conv and dw variant equals scalar on random tiles whose buffers end at a guard page: reads
- * beyond what kernels.h allows, and writes beyond the last channel, are faults. */
+/* Every conv, dw and unpack4 variant equals scalar on random tiles whose buffers end at a guard
+ * page: reads beyond what kernels.h allows, and writes beyond the last channel, are faults. */
 #include <string.h>
 #include "../isa.h"
 #include "../kernels/kernels.h"
@@ -175,6 +175,20 @@ static void check_dw_row(const eq_kernels *k, const char *isa) {
   }
 }
 
+static void check_unpack4(const eq_kernels *k, const char *isa) {
+  const size_t count = (size_t)random_in(&seed, 1, 40) * 8;
+  const int8_t *from = bytes(count, -128, 127);
+  int8_t *fast = bytes(2 * count, 0, 0), *slow = bytes(2 * count, 0, 0);
+  k->unpack4(fast, from, count);
+  eq_unpack4__scalar(slow, from, count);
+  for (size_t i = 0; i < count; i++) /* the halves of a byte, from their sum */
+    if (memcmp(fast, slow, 2 * count) || slow[2 * i] < -8 || slow[2 * i] > 7 ||
+        slow[2 * i + 1] * 16 + (slow[2 * i] & 15) != from[i]) {
+      fprintf(stderr, "unpack4 %s: byte %zu of %zu\n", isa, i, count);
+      exit(1);
+    }
+}
+
 int main(void) {
   for (int i = 0; i < edgeq_isa_count(); i++) {
     const char *isa = edgeq_isa_list(i);
@@ -184,9 +198,10 @@ int main(void) {
       check_conv(&k, isa);
       check_dw(&k, isa);
       check_dw_row(&k, isa);
+      check_unpack4(&k, isa);
       release_guards();
     }
-    printf("%s: conv and dw equal scalar on %d random tiles each\n", isa, ROUNDS);
+    printf("%s: conv, dw and unpack4 equal scalar on %d random tiles each\n", isa, ROUNDS);
   }
   return 0;
 }

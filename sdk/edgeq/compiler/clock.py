@@ -140,9 +140,9 @@ def dma_cycles(
     return latency + math.ceil(bursts * m.burst / rate)
 
 
-def decode_cycles(t: Target, weights: int) -> int:
-    """Cycles to expand `weights` coded weights into the array's order."""
-    return math.ceil(weights / t.weight_decoder_bytes_per_cycle)
+def decode_cycles(t: Target, weight_bytes: int) -> int:
+    """Cycles to expand coded weights to `weight_bytes` in the array's order."""
+    return math.ceil(weight_bytes / t.weight_decoder_bytes_per_cycle)
 
 
 def _ublock_tile(t: Target, w: Work, block: Block | None) -> TileCycles:

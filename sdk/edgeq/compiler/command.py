@@ -32,6 +32,11 @@ class Command:
     flags: int = 0
     macs: int = 0
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of one weight of CONV or DWCONV."""
+        return 4 if self.flags & isa.FLAG_WEIGHTS4 else 8
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -70,7 +70,8 @@ def exec_cycles(t: Target, layer: Layer) -> int:
     """Cycles of a layer on the array or vector unit of one core, everything in SRAM."""
     cycles = layer.groups * tile_cycles(t, layer.work).total
     if layer.work.weight_count and t.dataflow != "ublock":
-        cycles = max(cycles, decode_cycles(t, layer.groups * layer.work.weight_count))
+        count = layer.groups * layer.work.weight_count
+        cycles = max(cycles, decode_cycles(t, count * layer.work.weight_bits // 8))
     return cycles
 
 
@@ -183,7 +184,7 @@ def sram_traffic(t: Target, w: Work) -> int:
     cols = t.cols or t.ublock_oc * 16
     folds = -(-w.oc // cols) if w.kind in ("conv", "gemm") else max(w.operands, 1)
     taps = min(w.taps, 3)  # line buffers keep the rows of a window; its columns are read again
-    return w.pixels * w.ic * taps * folds + w.weight_count + w.outputs
+    return w.pixels * w.ic * taps * folds + w.weight_count * w.weight_bits // 8 + w.outputs
 
 
 def _throughput(t: Target, core_fps: float, dram_bytes: int, edge_bytes: int) -> tuple[float, str]:

@@ -74,11 +74,19 @@ class Machine:
         dtype, flat = _TYPES[int(row["dtype"])], region[int(row["offset"]) :]
         return flat[: len(flat) // dtype.itemsize * dtype.itemsize].view(dtype)
 
-    def weights(self, command: Any, count: int, skip: int = 0) -> Array:
-        """Packed weights: their copy in SRAM where they have one."""
-        if command["in1"] == isa.NONE16:
-            return self.constant(command, "i1", count, skip)
-        return self.tensor(int(command["in1"]))[skip : skip + count]
+    def weights(self, command: Any, count: int, pad: int) -> tuple[Array, Array]:
+        """`count` packed weights as int8 and the pad row: from their copy in SRAM where they have one."""
+        four = bool(command["flags"] & isa.FLAG_WEIGHTS4)
+        size = count // 2 if four else count
+        body = (
+            self.constant(command, "i1", size + pad)
+            if command["in1"] == isa.NONE16
+            else self.tensor(int(command["in1"]))[: size + pad]
+        )
+        w = body[:size]
+        if four:
+            w = np.stack([w << 4 >> 4, w >> 4], axis=1).reshape(-1)  # the low half comes first
+        return w, body[size:]
 
     def rows(self, command: Any, opcode: str, count: int) -> dict[str, Array]:
         """Per-channel arrays of `count` entries (LANES-padded in the file)."""
@@ -159,9 +167,9 @@ def _conv(m: Machine, command: Any) -> None:
     per, icg = out.shape[3] // groups, x.shape[3] // groups
     lanes, deep = isa.lanes(per), -(-icg // 4) * 4
     count = groups * lanes * kh * kw * deep
-    w = m.weights(command, count).reshape(groups, lanes // 16, kh, kw, deep // 4, 16, 4)
+    w, pads = m.weights(command, count, x.shape[3])
+    w = w.reshape(groups, lanes // 16, kh, kw, deep // 4, 16, 4)
     w = w.transpose(0, 1, 5, 2, 3, 4, 6).reshape(groups, lanes, kh, kw, deep)[:, :per, :, :, :icg]
-    pads = m.weights(command, x.shape[3], count)
     rows = m.rows(command, "CONV", groups * lanes)
     acc = np.zeros((*out.shape[:3], groups, per), np.float64)
     for ky, kx, slab in _slabs(command, x, out, pads):
@@ -175,8 +183,8 @@ def _conv(m: Machine, command: Any) -> None:
 def _depthwise(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     c, kh, kw = x.shape[3], int(command["kh"]), int(command["kw"])
-    w = m.weights(command, kh * kw * isa.lanes(c)).reshape(kh, kw, -1)[..., :c].astype(np.int64)
-    pads = m.weights(command, c, kh * kw * isa.lanes(c))
+    w, pads = m.weights(command, kh * kw * isa.lanes(c), c)
+    w = w.reshape(kh, kw, -1)[..., :c].astype(np.int64)
     rows = m.rows(command, "DWCONV", c)
     acc = rows["bias"] + sum(slab * w[ky, kx] for ky, kx, slab in _slabs(command, x, out, pads))
     _finish(m, command, acc, rows, out)

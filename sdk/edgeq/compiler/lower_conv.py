@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.compiler.command import Command, Context, broadcast, table_bytes
-from edgeq.compiler.pack import pack_conv, pack_depthwise
+from edgeq.compiler.pack import pack_conv, pack_depthwise, weight_bits
 from edgeq.compiler.views import View
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Array, Node, Shape
@@ -138,8 +138,12 @@ def _window_command(
     folded = bias - wsum * qx.zero_point.astype(np.int64)
     _prove_accumulator(c.node, wide, folded, depthwise=depthwise)
     pads = np.broadcast_to(qx.zero_point, (x.dims[3],)).astype(np.int8)
-    packed = pack_depthwise(w, pads) if depthwise else pack_conv(w, groups, pads)
+    bits = weight_bits(qw.dtype, w, groups)
+    packed = (
+        pack_depthwise(w, pads, bits=bits) if depthwise else pack_conv(w, groups, pads, bits=bits)
+    )
     fields, rows, lut, lut_kind, flags = _epilogue(c, len(wsum) // repeat, qx.scale, qw.scale)
+    flags |= isa.FLAG_WEIGHTS4 if bits == 4 else 0
     rows = {k: np.tile(v, repeat) for k, v in rows.items()}
     rows |= {"bias": folded.astype(np.int32), "wsum": wsum.astype(np.int32)}
     if not depthwise:

@@ -8,26 +8,56 @@ from edgeq.graph.ir import Array
 from edgeq.runtime import isa
 
 
-def pack_conv(w: Array, groups: int, pads: Array) -> bytes:
-    """int8 (oc, kh, kw, icg) -> [group][panel of 16 channels][k/4][16][4], then the pad row.
+def pack_conv(w: Array, groups: int, pads: Array, *, bits: int = 8) -> bytes:
+    """Integers (oc, kh, kw, icg) -> [group][panel of 16 channels][k/4][16][4], then the pad row.
 
     k runs over kh, kw and the input channels padded to 4 with zeros. `pads` (ic,) is the input's
-    zero point, read for taps outside the picture.
+    zero point, read for taps outside the picture. With 4 `bits` two weights share a byte, the first
+    in the low half.
     """
     oc, kh, kw, icg = w.shape
     per, deep = oc // groups, -(-icg // 4) * 4
     wide = np.zeros((groups, isa.lanes(per), kh, kw, deep), np.int8)
     wide[:, :per, :, :, :icg] = w.reshape(groups, per, kh, kw, icg)
     panels = wide.reshape(groups, -1, isa.LANES, kh * kw * deep // 4, 4).transpose(0, 1, 3, 2, 4)
-    return panels.tobytes() + _pad_row(pads, 64)
+    return stored(panels, bits) + _pad_row(pads, 64)
 
 
-def pack_depthwise(w: Array, pads: Array) -> bytes:
-    """int8 (kh, kw, c) -> [kh*kw][lanes(c)], then the pad row."""
+def pack_depthwise(w: Array, pads: Array, *, bits: int = 8) -> bytes:
+    """Integers (kh, kw, c) -> [kh*kw][lanes(c)], then the pad row; `bits` as for `pack_conv`."""
     kh, kw, c = w.shape
     wide = np.zeros((kh * kw, isa.lanes(c)), np.int8)
     wide[:, :c] = w.reshape(kh * kw, c)
-    return wide.tobytes() + _pad_row(pads, isa.LANES)
+    return stored(wide, bits) + _pad_row(pads, isa.LANES)
+
+
+def weight_bits(dtype: str, w: Array, groups: int) -> int:
+    """How weights are stored: 4 bits for int4, unless the int8 they unpack to takes too much room.
+
+    `w` as for `pack_conv`, or with 0 groups as for `pack_depthwise`.
+    """
+    if dtype != "int4":
+        return 8
+    if groups:
+        deep = -(-w.shape[3] // 4) * 4
+        room = w.shape[1] * w.shape[2] * deep * min(isa.lanes(len(w) // groups), 2 * isa.LANES)
+    else:
+        room = w.shape[0] * w.shape[1] * isa.lanes(w.shape[2])
+    return 4 if room <= isa.MAX_UNPACKED_BYTES else 8
+
+
+def stored(w: Array, bits: int) -> bytes:
+    """int8 weights in their order as bytes; with 4 bits two a byte."""
+    if bits == 8:
+        return w.tobytes()
+    flat = w.reshape(-1)
+    return ((flat[0::2] & 15) | (flat[1::2] << 4)).astype(np.uint8).tobytes()
+
+
+def restored(body: bytes, bits: int) -> Array:
+    """int8 weights from the bytes that `stored` made."""
+    flat = np.frombuffer(body, np.int8)
+    return flat if bits == 8 else np.stack([flat << 4 >> 4, flat >> 4], axis=1).reshape(-1)
 
 
 def _pad_row(pads: Array, align: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.compiler.command import Command
+from edgeq.compiler.pack import pack_depthwise, restored
 from edgeq.compiler.views import View
 from edgeq.runtime import isa
 
@@ -94,7 +95,8 @@ def _conv_channels(c: Command, out: View, start: int, stop: int) -> Command:
     lanes, deep = isa.lanes(per), -(-icg // 4) * 4
     taps = c.fields["kh"] * c.fields["kw"]
     fields = dict(c.fields)
-    pads = c.constants[groups * lanes * taps * deep :]
+    channel = taps * deep * c.weight_bits // 8  # bytes; 4-bit weights share none with a neighbour
+    pads = c.constants[groups * lanes * channel :]
     if groups == 1:
         assert start % isa.LANES == 0, "channels are cut at whole panels"
         low, high = start, isa.lanes(stop)
@@ -104,22 +106,22 @@ def _conv_channels(c: Command, out: View, start: int, stop: int) -> Command:
         x, fields["groups"] = span(x, 3, g0 * icg, g1 * icg), g1 - g0
         pads = pads[g0 * icg : g1 * icg]
         pads += bytes(-len(pads) % 64)
-    body = c.constants[low * taps * deep : high * taps * deep]
+    body = c.constants[low * channel : high * channel]
     rows = {name: row[low:high] for name, row in c.rows.items()}
     return replace(c, ins=(x,), out=out, fields=fields, rows=rows, constants=body + pads)
 
 
 def _depthwise_channels(c: Command, out: View, start: int, stop: int) -> Command:
     taps, lanes = c.fields["kh"] * c.fields["kw"], isa.lanes(c.out.dims[3])
-    table = np.frombuffer(c.constants, np.int8).reshape(taps + 1, lanes)[:, start:stop]
-    wide = np.zeros((taps + 1, isa.lanes(stop - start)), np.int8)
-    wide[:, : stop - start] = table
+    packed = taps * lanes * c.weight_bits // 8
+    w = restored(c.constants[:packed], c.weight_bits).reshape(taps, lanes)[:, start:stop]
+    pads = np.frombuffer(c.constants, np.int8, offset=packed)[start:stop]
     return replace(
         c,
         ins=(span(c.ins[0], 3, start, stop),),
         out=out,
         rows=_rows(c, start, stop),
-        constants=wide.tobytes(),
+        constants=pack_depthwise(w[:, None], pads, bits=c.weight_bits),
     )
 
 

@@ -83,9 +83,8 @@ def weights(t: Target, c: Command) -> Price:
 def weight_bytes(c: Command) -> int:
     """Weights and scales of a CONV or DWCONV as they cross the external bus."""
     taps, oc = int(c.fields["kh"]) * int(c.fields["kw"]), c.out.dims[3]
-    if c.opcode == "DWCONV":
-        return taps * oc + SCALE_BYTES * oc
-    return taps * oc * (c.ins[0].dims[3] // int(c.fields["groups"])) + SCALE_BYTES * oc
+    depth = 1 if c.opcode == "DWCONV" else c.ins[0].dims[3] // int(c.fields["groups"])
+    return -(-taps * oc * depth * c.weight_bits // 8) + SCALE_BYTES * oc
 
 
 def execute(t: Target, c: Command) -> Price:
@@ -93,7 +92,7 @@ def execute(t: Target, c: Command) -> Price:
     work, groups = work_of(c)
     cycles = groups * tile_cycles(t, work).total
     if work.weight_count and t.dataflow != "ublock":
-        cycles = max(cycles, decode_cycles(t, groups * work.weight_count))
+        cycles = max(cycles, decode_cycles(t, groups * work.weight_count * work.weight_bits // 8))
     vector = 0 if work.weighted else work.outputs * max(work.taps, work.operands)
     return Price(
         cycles,
@@ -114,7 +113,8 @@ def work_of(c: Command) -> tuple[Work, int]:
         kind = "depthwise" if c.opcode == "DWCONV" else "conv"
         function = "lut" if c.lut_kind else "relu" if _clamps(c) else "output"
         one = Work(kind, ih, iw, ic // groups, oh, ow, oc // groups, f["kh"], f["kw"], f["sh"],
-                   f["sw"], f["dh"], f["dw"], bits=bits, function=function, bias=True)  # fmt: skip
+                   f["sw"], f["dh"], f["dw"], bits=bits, weight_bits=c.weight_bits,
+                   function=function, bias=True)  # fmt: skip
         return one, groups
     match c.opcode:
         case "GEMM":
