@@ -3,6 +3,9 @@
 
 import os
 
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+)
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint32_t, uint64_t
@@ -58,6 +61,34 @@ cdef extern from "edgeq.h" nogil:
     const char *edgeq_isa_reason()
     const char *edgeq_cpu_features()
     uint32_t edgeq_crc32(uint32_t crc, const void *bytes, size_t size)
+
+
+cdef edgeq_dtype _dtype_of(const Py_buffer *view) noexcept:
+    """EDGEQ_* of a buffer's format, 0 for any other."""
+    cdef const char *format = view.format
+    if format == NULL or format[0] == 0 or format[1] != 0:
+        return 0
+    if format[0] == c"b":
+        return 1
+    if format[0] == c"h":
+        return 2
+    if format[0] == c"i":
+        return 3
+    return 4 if format[0] == c"f" else 0
+
+
+cdef edgeq_status _set_input(edgeq_model *model, uint32_t index, const Py_buffer *view, edgeq_dtype dtype) noexcept nogil:
+    cdef size_t count = <size_t>(view.len // view.itemsize)
+    if dtype == 4:
+        return edgeq_set_input_f32(model, index, <const float *>view.buf, count)
+    return edgeq_set_input(model, index, view.buf, count, dtype)
+
+
+cdef edgeq_status _get_output(edgeq_model *model, uint32_t index, const Py_buffer *view, edgeq_dtype dtype) noexcept nogil:
+    cdef size_t count = <size_t>(view.len // view.itemsize)
+    if dtype == 4:
+        return edgeq_get_output_f32(model, index, <float *>view.buf, count)
+    return edgeq_get_output(model, index, view.buf, count, dtype)
 
 
 _DTYPES = {1: "int8", 2: "int16", 3: "int32", 4: "float32"}
@@ -159,46 +190,23 @@ cdef class Engine:
         return at[:size]
 
     def set_input(self, uint32_t index, array):
-        """Copy a dense array (numpy: C order) into input `index`, in the input's own dtype."""
-        cdef const int8_t[::1] i8
-        cdef const int16_t[::1] i16
-        cdef const int32_t[::1] i32
-        cdef const float[::1] f32
-        cdef const void *data
-        cdef size_t count = array.size
-        cdef edgeq_dtype dtype
-        cdef edgeq_status status
-        flat = array.reshape(-1)
-        kind = str(array.dtype)
-        if count == 0:
-            raise DeviceError("an input array must not be empty. Pass one element per input element.")
-        if kind == "int8":
-            i8 = flat
-            dtype, data = 1, &i8[0]
-        elif kind == "int16":
-            i16 = flat
-            dtype, data = 2, &i16[0]
-        elif kind == "int32":
-            i32 = flat
-            dtype, data = 3, &i32[0]
-        elif kind == "float32":
-            f32 = flat
-            dtype, data = 4, &f32[0]
-        else:
-            raise DeviceError(f"input {index}: dtype int8, int16, int32 or float32, got {kind}. Convert it with astype.")
-        with nogil:
-            status = edgeq_set_input(self.model, index, data, count, dtype)
-        if status:
-            raise DeviceError(edgeq_error(self.model).decode("utf-8", "replace"))
+        """Copy a dense array (numpy: C order) of int8, int16, int32 or float32 into input `index`.
 
-    def set_input_f32(self, uint32_t index, const float[::1] values not None):
-        """Quantize dense float32 values into input `index`; NaN is refused."""
+        float32 is quantized where the input is not float32 itself; NaN is refused then.
+        """
+        cdef Py_buffer view
         cdef edgeq_status status
-        cdef size_t count = values.shape[0]
-        if count == 0:
-            raise DeviceError("an input array must not be empty. Pass one element per input element.")
-        with nogil:
-            status = edgeq_set_input_f32(self.model, index, &values[0], count)
+        PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        try:
+            dtype = _dtype_of(&view)
+            if dtype == 0 or view.len == 0:
+                raise DeviceError(
+                    f"input {index}: needs elements of int8, int16, int32 or float32, got {array.dtype} of {array.size}."
+                )
+            with nogil:
+                status = _set_input(self.model, index, &view, dtype)
+        finally:
+            PyBuffer_Release(&view)
         if status:
             raise DeviceError(edgeq_error(self.model).decode("utf-8", "replace"))
 
@@ -220,25 +228,21 @@ cdef class Engine:
         finally:
             PyMem_Free(ns)
 
-    def get_output(self, uint32_t index, uint8_t[::1] into not None, size_t count, int dtype):
-        """Copy output `index` into a writable byte view of `count` elements of isa.DTYPES `dtype`."""
+    def get_output(self, uint32_t index, into):
+        """Copy output `index` into a dense array of its own dtype, or dequantize it into one of float32."""
+        cdef Py_buffer view
         cdef edgeq_status status
-        cdef size_t size = 1 if dtype == 1 else 2 if dtype == 2 else 4
-        if <size_t>into.shape[0] != count * size or count == 0:
-            raise DeviceError(f"output {index}: the buffer must hold {count} elements")
-        with nogil:
-            status = edgeq_get_output(self.model, index, &into[0], count, dtype)
-        if status:
-            raise DeviceError(edgeq_error(self.model).decode("utf-8", "replace"))
-
-    def get_output_f32(self, uint32_t index, float[::1] into not None):
-        """Dequantize output `index` into a writable dense float32 buffer."""
-        cdef edgeq_status status
-        cdef size_t count = into.shape[0]
-        if count == 0:
-            raise DeviceError(f"output {index}: the buffer must not be empty")
-        with nogil:
-            status = edgeq_get_output_f32(self.model, index, &into[0], count)
+        PyObject_GetBuffer(into, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        try:
+            dtype = _dtype_of(&view)
+            if dtype == 0 or view.len == 0:
+                raise DeviceError(
+                    f"output {index}: needs elements of int8, int16, int32 or float32, got {into.dtype} of {into.size}."
+                )
+            with nogil:
+                status = _get_output(self.model, index, &view, dtype)
+        finally:
+            PyBuffer_Release(&view)
         if status:
             raise DeviceError(edgeq_error(self.model).decode("utf-8", "replace"))
 

@@ -130,15 +130,15 @@ class Session:
         arrays = self._arrays(x)
         with self._lock:
             engine = self._open()
-            for i, (spec, array) in enumerate(zip(self.inputs, arrays, strict=True)):
-                if array.dtype == np.float32 and spec.dtype != "float32":
-                    engine.set_input_f32(i, array.reshape(-1))
-                else:
-                    engine.set_input(i, array)
+            for i, array in enumerate(arrays):
+                engine.set_input(i, array)
             engine.run()
-            return {
-                spec.name: _read(engine, i, spec, native) for i, spec in enumerate(self.outputs)
-            }
+            out: Outputs = {}
+            for i, spec in enumerate(self.outputs):
+                whole = native or spec.scale is None
+                out[spec.name] = into = np.empty(spec.shape, spec.dtype if whole else np.float32)
+                engine.get_output(i, into)
+            return out
 
     def run_async(
         self,
@@ -262,6 +262,8 @@ class Session:
 
     def _arrays(self, x: Array | Mapping[str, Array] | None) -> list[Array]:
         """The caller's arrays in input order, checked, dense, in float32 or the native dtype."""
+        if type(x) is np.ndarray and len(self.inputs) == 1:
+            return [_input_array(self.inputs[0], x)]
         if x is None:
             x = {}
         if not isinstance(x, Mapping):
@@ -287,7 +289,7 @@ def _input_array(spec: TensorSpec, value: Any) -> Array:
         raise DeviceError(_shape_error(spec, array))
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    if str(array.dtype) != spec.dtype and (array.dtype != np.float32 or spec.scale is None):
+    if array.dtype != spec.dtype and (array.dtype != np.float32 or spec.scale is None):
         accepted = "float32" if spec.dtype == "float32" else f"{spec.dtype} or float32"
         raise DeviceError(
             f"input {spec.name}: dtype must be {accepted if spec.scale is not None else spec.dtype}, "
@@ -308,16 +310,6 @@ def _shape_error(spec: TensorSpec, array: Array) -> str:
     if len(shape) == array.ndim + 1 and array.shape == shape[1:]:
         return text + " The batch axis is missing; pass x[None]."
     return text + " Resize or reshape it first."
-
-
-def _read(engine: _engine.Engine, index: int, spec: TensorSpec, native: bool) -> Array:
-    if native or spec.scale is None:
-        out: Array = np.empty(spec.shape, spec.dtype)
-        engine.get_output(index, out.reshape(-1).view(np.uint8), out.size, isa.DTYPES[spec.dtype])
-        return out
-    out = np.empty(spec.shape, np.float32)
-    engine.get_output_f32(index, out.reshape(-1))
-    return out
 
 
 def _json_section(engine: _engine.Engine, name: str, kind: type) -> Any:

@@ -46,11 +46,17 @@ static void run_part(void *arg, int part, int worker) {
 }
 
 void eq_split(const eq_context *x, int64_t count, int64_t cost, eq_task *task, void *arg) {
-  enum { PARTS_PER_THREAD = 4, WORTH_NS = 8000 }; /* smaller parts cost more to hand out */
-  split s = {task, arg, count, (int64_t)x->threads * PARTS_PER_THREAD};
-  const int64_t most = count * cost / WORTH_NS + 1;
-  if (x->threads == 1) s.parts = 1;
-  if (s.parts > most) s.parts = most;
+  /* Handing out a job takes about 300 ns. One part per thread keeps the rows of a thread the same
+   * from command to command; long parts come in several, so that nobody waits for a disturbed one.
+   */
+  enum { PARTS_PER_THREAD = 4, LEAST_NS = 500, LONG_NS = 10000 };
+  const int64_t total = count * cost, threads = x->threads;
+  int64_t per_thread = total / threads / LONG_NS;
+  if (per_thread < 1) per_thread = 1;
+  if (per_thread > PARTS_PER_THREAD) per_thread = PARTS_PER_THREAD;
+  split s = {task, arg, count, threads * per_thread};
+  if (s.parts > total / LEAST_NS) s.parts = total / LEAST_NS;
+  if (s.parts < 1 || threads == 1) s.parts = 1;
   if (s.parts > count) s.parts = count;
   eq_pool_run(x->threads, (int)s.parts, run_part, &s);
 }

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "edgeq.h"
+#include "edges.h"
 #include "executor.h"
-#include "numerics.h"
 #include "threads.h"
 
 struct edgeq_model {
@@ -165,7 +165,7 @@ const void *edgeq_section(const edgeq_model *m, int kind, size_t *bytes) {
   return m->program.section[kind].base;
 }
 
-/* ---- copies between dense caller arrays and strided tensors ---- */
+/* ---- inputs and outputs ---- */
 
 /* The tensor of input or output `index` when the call fits it, else NULL with the error set. */
 static const edgeq_tensor *io_tensor(edgeq_model *m, bool output, uint32_t index, size_t count) {
@@ -182,33 +182,12 @@ static const edgeq_tensor *io_tensor(edgeq_model *m, bool output, uint32_t index
   return NULL;
 }
 
-static int64_t element(const edgeq_tensor *t, size_t i) {
-  const int last = t->dims[t->ndim - 1];
-  const int64_t row = (int64_t)i / last;
-  return eq_row_offset(t->dims, t->strides, t->ndim, row) +
-         (int64_t)i % last * t->strides[t->ndim - 1];
-}
-
-static void copy(const edgeq_tensor *t, uint8_t *tensor, uint8_t *array, bool to_tensor) {
-  const size_t size = eq_dtype_bytes(t->dtype);
-  const size_t run = eq_dense(t)                    ? t->count
-                     : t->strides[t->ndim - 1] == 1 ? (size_t)t->dims[t->ndim - 1]
-                                                    : 1;
-  for (size_t i = 0; i < t->count; i += run) {
-    uint8_t *inside = tensor + element(t, i) * (int64_t)size;
-    if (to_tensor)
-      memcpy(inside, array + i * size, run * size);
-    else
-      memcpy(array + i * size, inside, run * size);
-  }
-}
-
 edgeq_status edgeq_set_input(edgeq_model *m, uint32_t index, const void *data, size_t count,
                              edgeq_dtype dtype) {
   const edgeq_tensor *t = io_tensor(m, false, index, count);
   if (!t) return EDGEQ_BAD_CALL;
   if (dtype != t->dtype) return fail(m->error, EDGEQ_BAD_CALL, "input %s: wrong dtype.", t->name);
-  copy(t, eq_data(&m->context, index), (uint8_t *)(uintptr_t)data, true);
+  eq_edge_write(&m->context, t, eq_data(&m->context, index), data);
   return EDGEQ_OK;
 }
 
@@ -217,89 +196,8 @@ edgeq_status edgeq_get_output(edgeq_model *m, uint32_t index, void *data, size_t
   const edgeq_tensor *t = io_tensor(m, true, index, count);
   if (!t) return EDGEQ_BAD_CALL;
   if (dtype != t->dtype) return fail(m->error, EDGEQ_BAD_CALL, "output %s: wrong dtype.", t->name);
-  copy(t, eq_data(&m->context, index + m->program.inputs), data, false);
+  eq_edge_read(t, eq_data(&m->context, index + m->program.inputs), data);
   return EDGEQ_OK;
-}
-
-/* Runs of `n` values that lie one after the other, or every `stride`; the rest of the loop nest. */
-typedef struct {
-  int64_t lines;
-  int pixels, n;
-  int64_t pixel, stride;
-  bool joined; /* pixels of a line adjoin */
-} walk;
-
-static walk walk_of(const edgeq_tensor *t) {
-  const int d = t->ndim;
-  walk w = {.pixels = d > 1 ? t->dims[d - 2] : 1,
-            .n = t->dims[d - 1],
-            .pixel = d > 1 ? t->strides[d - 2] : 0,
-            .stride = t->dims[d - 1] > 1 ? t->strides[d - 1] : 1};
-  w.lines = (int64_t)t->count / w.n / w.pixels;
-  w.joined = w.stride == 1 && (w.pixels == 1 || w.pixel == w.n);
-  return w;
-}
-
-static int64_t line_offset(const edgeq_tensor *t, int64_t line) {
-  int64_t at = 0;
-  for (int d = t->ndim - 3; d >= 0; d--) {
-    at += line % t->dims[d] * t->strides[d];
-    line /= t->dims[d];
-  }
-  return at;
-}
-
-static void put(const edgeq_tensor *t, uint8_t *base, int64_t at, int32_t v) {
-  if (t->dtype == EDGEQ_INT8)
-    ((int8_t *)base)[at] = (int8_t)v;
-  else
-    ((int16_t *)(void *)base)[at] = (int16_t)v;
-}
-
-/* Pixels of one scale from chunks of converted values. */
-static bool quantize_line(const edgeq_model *m, const edgeq_tensor *t, const walk *w, uint8_t *base,
-                          int64_t at, const float *x) {
-  const eq_rows *rows = m->kernels.rows;
-  const int32_t lo = eq_dtype_min(t->dtype), hi = eq_dtype_max(t->dtype);
-  int32_t v[EQ_CHUNK];
-  bool nan = false;
-  const int64_t total = (int64_t)w->pixels * w->n;
-  const bool expand = w->n == 3 && w->stride == 1 && w->pixel == 4;
-  if (rows->quantize8 && t->dtype == EDGEQ_INT8 && (w->joined || expand) && total < INT32_MAX)
-    return rows->quantize8((int8_t *)base + at, x, t->scales[0], t->zero_points[0], expand,
-                           (int)total);
-  const int most = w->joined ? EQ_CHUNK : EQ_CHUNK / w->n * w->n;
-  for (int64_t i = 0; i < total; i += most) {
-    const int n = (int)(total - i < most ? total - i : most);
-    nan |= rows->quantize(v, x + i, t->scales[0], t->zero_points[0], lo, hi, n);
-    if (w->joined && t->dtype == EDGEQ_INT8)
-      rows->store8((int8_t *)base + at + i, 1, v, n);
-    else if (w->joined)
-      rows->store16((int16_t *)(void *)base + at + i, 1, v, n);
-    else if (w->n == 3 && w->stride == 1 && t->dtype == EDGEQ_INT8)
-      for (int k = 0; k < n; k += 3) {
-        int8_t *to = (int8_t *)base + at + (i + k) / 3 * w->pixel;
-        to[0] = (int8_t)v[k], to[1] = (int8_t)v[k + 1], to[2] = (int8_t)v[k + 2];
-      }
-    else
-      for (int k = 0; k < n; k++)
-        put(t, base, at + (i + k) / w->n * w->pixel + (i + k) % w->n * w->stride, v[k]);
-  }
-  return nan;
-}
-
-static void dequantize_line(const edgeq_model *m, const edgeq_tensor *t, int64_t total,
-                            const uint8_t *base, int64_t at, float *x) {
-  const eq_rows *rows = m->kernels.rows;
-  int32_t v[EQ_CHUNK];
-  for (int64_t i = 0; i < total; i += EQ_CHUNK) {
-    const int n = (int)(total - i < EQ_CHUNK ? total - i : EQ_CHUNK);
-    if (t->dtype == EDGEQ_INT8)
-      rows->load8(v, (const int8_t *)base + at + i, 1, n);
-    else
-      rows->load16(v, (const int16_t *)(const void *)base + at + i, 1, n);
-    rows->dequantize(x + i, v, t->scales[0], t->zero_points[0], n);
-  }
 }
 
 edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *data, size_t count) {
@@ -309,26 +207,9 @@ edgeq_status edgeq_set_input_f32(edgeq_model *m, uint32_t index, const float *da
   if (!t->q_count)
     return fail(m->error, EDGEQ_BAD_CALL, "input %s: takes its own integers, not float32.",
                 t->name);
-  uint8_t *base = eq_data(&m->context, index);
-  const int32_t lo = eq_dtype_min(t->dtype), hi = eq_dtype_max(t->dtype), n = t->dims[t->ndim - 1];
-  const int64_t stride = t->strides[t->ndim - 1];
-  bool nan = false;
-  const walk w = walk_of(t);
-  if (t->q_count == 1 && n <= EQ_CHUNK) {
-    for (int64_t k = 0; k < w.lines; k++)
-      nan |= quantize_line(m, t, &w, base, line_offset(t, k), data + k * w.pixels * w.n);
-    count = 0;
-  }
-  for (size_t i = 0; i < count; i += (size_t)n) {
-    const int64_t at = element(t, i);
-    for (int c = 0; c < n; c++) {
-      const float x = data[i + (size_t)c];
-      const int q = t->q_count == 1 ? 0 : c;
-      nan |= x != x;
-      put(t, base, at + c * stride, eq_quantize(x, t->scales[q], t->zero_points[q], lo, hi));
-    }
-  }
-  return nan ? fail(m->error, EDGEQ_BAD_CALL, "input %s: holds NaN.", t->name) : EDGEQ_OK;
+  return eq_edge_quantize(&m->context, t, eq_data(&m->context, index), data)
+             ? fail(m->error, EDGEQ_BAD_CALL, "input %s: holds NaN.", t->name)
+             : EDGEQ_OK;
 }
 
 edgeq_status edgeq_get_output_f32(edgeq_model *m, uint32_t index, float *data, size_t count) {
@@ -337,26 +218,7 @@ edgeq_status edgeq_get_output_f32(edgeq_model *m, uint32_t index, float *data, s
   if (t->dtype == EDGEQ_FLOAT32) return edgeq_get_output(m, index, data, count, EDGEQ_FLOAT32);
   if (!t->q_count)
     return fail(m->error, EDGEQ_BAD_CALL, "output %s: has no scale; read it natively.", t->name);
-  const uint8_t *base = eq_data(&m->context, index + m->program.inputs);
-  const int32_t n = t->dims[t->ndim - 1];
-  const int64_t stride = t->strides[t->ndim - 1];
-  const walk w = walk_of(t);
-  if (t->q_count == 1 && w.joined) {
-    for (int64_t k = 0; k < w.lines; k++)
-      dequantize_line(m, t, (int64_t)w.pixels * w.n, base, line_offset(t, k),
-                      data + k * w.pixels * w.n);
-    count = 0;
-  }
-  for (size_t i = 0; i < count; i += (size_t)n) {
-    const int64_t at = element(t, i);
-    for (int c = 0; c < n; c++) {
-      const int64_t k = at + c * stride;
-      const int32_t v = t->dtype == EDGEQ_INT8 ? ((const int8_t *)base)[k]
-                                               : ((const int16_t *)(const void *)base)[k];
-      const int q = t->q_count == 1 ? 0 : c;
-      data[i + (size_t)c] = eq_dequantize(v, t->scales[q], t->zero_points[q]);
-    }
-  }
+  eq_edge_dequantize(&m->context, t, eq_data(&m->context, index + m->program.inputs), data);
   return EDGEQ_OK;
 }
 

@@ -172,7 +172,7 @@ def run(
     engine.set_input(0, x)
     engine.run()
     out = np.empty(shape, dtype)
-    engine.get_output(0, out.reshape(-1).view(np.uint8), out.size, isa.DTYPES[dtype])
+    engine.get_output(0, out)
     return out
 
 

@@ -68,6 +68,22 @@ def test_floats_are_quantized_and_dequantized_by_the_edge_rule(
     np.testing.assert_array_equal(only(session.run(strided, native=True)), q)
 
 
+@pytest.mark.parametrize("kernels", _engine.isa_list())
+@pytest.mark.parametrize("width", [1, 3, 5, 6, 7, 33])
+def test_pictures_of_three_channels_enter_pixels_of_four_bytes(width: int, kernels: str) -> None:
+    b = Builder()
+    x = b.tensor("in", (2, 3, width, 3), pixel=4, row=width, scale=0.5)
+    y = b.tensor("out", (2, 3, width, 3), scale=0.5)
+    source, target = [*x.strides], [*y.strides]
+    table = [1, 1, 2, 3, width, 3, 0, 0, *source, 0, 0, *target, 0, 0]
+    b.command("LAYOUT", in0=x, out=y, constants=b.constant(np.array(table, np.int32)))
+    rng = np.random.default_rng(0)
+    q = rng.integers(-128, 128, (2, 3, width, 3)).astype(np.int8)
+    session = Session(b.build(), kernels=kernels, threads=2)
+    np.testing.assert_array_equal(only(session.run(q, native=True)), q)
+    np.testing.assert_array_equal(only(session.run(q * np.float32(0.5), native=True)), q)
+
+
 def test_the_specs_describe_the_edges() -> None:
     session = load(copies(), threads=2)
     (spec,) = session.inputs

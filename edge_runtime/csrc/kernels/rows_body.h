@@ -74,6 +74,19 @@ ROW dequantize(float *restrict y, const int32_t *restrict x, float scale, int32_
   for (int i = 0; i < n; i++) y[i] = eq_dequantize(x[i], scale, zp);
 }
 
+/* Pixels of 3 bytes to 4; the fourth byte takes anything. */
+ROW widen(int8_t *restrict y, const int8_t *restrict x, int pixels) {
+  typedef int8_t block __attribute__((vector_size(16)));
+  int i = 0;
+  for (; i + 6 <= pixels; i += 4, x += 12, y += 16) { /* 16 bytes are read, 12 belong to it */
+    block v;
+    memcpy(&v, x, sizeof v);
+    v = __builtin_shuffle(v, (block){0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9, 10, 11, 12});
+    memcpy(y, &v, sizeof v);
+  }
+  for (; i < pixels; i++, x += 3, y += 4) y[0] = x[0], y[1] = x[1], y[2] = x[2];
+}
+
 ROW step(int32_t *restrict x, const float *restrict r, const int32_t *restrict zp,
          const int32_t *restrict lo, const int32_t *restrict hi, int n) {
   for (int i = 0; i < n; i++) x[i] = eq_requantize(x[i], r[i], zp[i], lo[i], hi[i]);
@@ -199,6 +212,7 @@ const eq_rows EQ_ROWS = {
     .lut16 = lut16,
     .quantize = quantize,
     .dequantize = dequantize,
+    .widen = widen,
 #ifdef EQ_ADD_PIXELS
     .quantize8 = EQ_QUANTIZE8,
     .add_pixels = EQ_ADD_PIXELS,

@@ -247,7 +247,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   j.by_channels = tiles < 2 * x->threads && blocks > tiles;
   j.four = h->flags & EQ_FLAG_WEIGHTS4;
   j.whole = j.four && !j.by_channels && rows / 16 * panel_bytes <= x->unpacked_bytes;
-  const int64_t macs =
-      (j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3]) * taps * k4 * 4;
-  eq_split(x, j.by_channels ? blocks : tiles, macs / 64 + 1, run_part, &j);
+  const int64_t outputs = j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3];
+  const int64_t cost = outputs * taps * k4 / 50 + outputs / 16 + 2 * k->conv_mr;
+  eq_split(x, j.by_channels ? blocks : tiles, cost, run_part, &j);
 }

@@ -132,7 +132,7 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   int32_t knots[EQ_KNOTS];
   if (h->lut_kind == EQ_LUT_LUT16 && eq_knots(j.dw.e.table, knots)) j.dw.e.knots = knots;
   if (takes_rows(x, &j.gather.win, out)) {
-    const int64_t cost = (int64_t)taps * channels * out->dims[2] / 64 + 1;
+    const int64_t cost = ((int64_t)taps * channels / 64 + 2) * out->dims[2];
     eq_split(x, (int64_t)out->dims[0] * out->dims[1], cost, run_rows, &j);
     return;
   }

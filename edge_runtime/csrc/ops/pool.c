@@ -156,5 +156,5 @@ void eq_run_pool(const eq_context *x, const eq_head *h) {
   j.bytes = j.max && in->dtype == EDGEQ_INT8 && in->strides[3] == 1 && out->strides[3] == 1;
   if (!j.max) j.rows = eq_mean_rows_at(x, h->qparams, out->dims[3]);
   const int64_t taps = (int64_t)cmd->kh * cmd->kw;
-  eq_split(x, (int64_t)out->count / out->dims[3], taps * out->dims[3] / 8 + 20, run_part, &j);
+  eq_split(x, (int64_t)out->count / out->dims[3], taps * out->dims[3] / 64 + 10, run_part, &j);
 }
