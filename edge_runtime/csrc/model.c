@@ -32,7 +32,7 @@ static edgeq_status prepare(edgeq_model *m, const uint8_t *bytes, size_t size,
 
 /* Memory that starts at a multiple of EQ_ALIGN; *block is what free() takes. Zeroed lazily. */
 static uint8_t *aligned_zeros(size_t bytes, void **block) {
-  *block = calloc(1, bytes + EQ_ALIGN);
+  *block = calloc(1, bytes + EQ_ALIGN - 1);
   return *block ? (uint8_t *)(((uintptr_t)*block + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN) : NULL;
 }
 

@@ -55,6 +55,17 @@ c_tests() {
   done
 }
 
+guards() {
+  say "Programs against unreadable pages"
+  "$python" -m tests.runtime.guarded "$build/guarded"
+  for model in "${models[@]}"; do
+    echo "${model%%:*}:"
+    for last in "$build"/guarded/*; do
+      QEMU_CPU=${model%%:*} qemu-aarch64-static "$build/c/guarded_programs" "$last"/*.edgeq
+    done
+  done
+}
+
 debian() {
   local packages=python3.11-minimal,libpython3.11-stdlib,libpython3.11-dev,libc6,libstdc++6,libgcc-s1
   packages+=,zlib1g,libffi8,libexpat1,libssl3,libbz2-1.0,liblzma5,libsqlite3-0,libuuid1
@@ -118,6 +129,7 @@ if [[ $what != c ]]; then
   debian
   extension
   dump
+  guards
   python_tests
 fi
 say "aarch64 holds"

@@ -69,7 +69,7 @@ static void check_conv(const eq_kernels *k, const char *isa) {
   const int pixels = random_in(&seed, 1, k->conv_mr), width = k->conv_np * 16;
   const int channels = random_in(&seed, 1, width), lanes = (channels + 15) / 16 * 16;
   const size_t panel = (size_t)(taps * k4 * 64), size = (size_t)lanes / 16 * panel;
-  int8_t *w = bytes(size, -127, 127);
+  int8_t *w = bytes(size, -128, 127);
   int32_t *wsum = ints(lanes, 0, 0);
   for (size_t i = 0; i < size; i++) wsum[i / panel * 16 + i % 64 / 4] += w[i];
   eq_conv a = {random_epilogue(lanes), w, panel, taps, k4, 0, 0};
@@ -102,7 +102,7 @@ static void check_dw(const eq_kernels *k, const char *isa) {
   const int taps = kernels[random_in(&seed, 0, 8)], taps4 = (taps + 3) / 4 * 4;
   const int channels = random_in(&seed, 1, 70), lanes = (channels + 15) / 16 * 16;
   const int pixels = random_in(&seed, 1, 4);
-  int8_t *w = bytes((size_t)(taps * lanes), -127, 127);
+  int8_t *w = bytes((size_t)(taps * lanes), -128, 127);
   int32_t *wsum = ints(lanes, 0, 0);
   for (int i = 0; i < taps * lanes; i++) wsum[i % lanes] += w[i];
   eq_dw a = {random_epilogue(lanes), w, taps, channels, lanes};
@@ -130,7 +130,7 @@ static void check_dw_row(const eq_kernels *k, const char *isa) {
   const int channels = random_in(&seed, 1, 200), lanes = (channels + 15) / 16 * 16;
   const int taps = size * size, taps4 = (taps + 3) / 4 * 4;
   const int height = random_in(&seed, 1, 4), width = random_in(&seed, 1, 40);
-  int8_t *w = bytes((size_t)(taps * lanes), -127, 127), *pad = bytes((size_t)lanes, -128, 127);
+  int8_t *w = bytes((size_t)(taps * lanes), -128, 127), *pad = bytes((size_t)lanes, -128, 127);
   int32_t *wsum = ints(lanes, 0, 0);
   for (int i = 0; i < taps * lanes; i++) wsum[i % lanes] += w[i];
   const int8_t *in = bytes((size_t)(height * width * channels + 15), -128, 127);
