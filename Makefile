@@ -15,7 +15,7 @@ export EDGEQ_ZOO_MIRROR ?= $(abspath ../shared)
 endif
 CSOURCES = $(shell find edge_runtime/csrc -name '*.[ch]' -not -name isa.h)
 
-.PHONY: demo test check format clean help venv dev
+.PHONY: demo test check format clean help venv dev valgrind aarch64
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,20 @@ check: $(VENV)/dev.stamp ## ruff, mypy, clang-format
 	$(BIN)/mypy
 	echo "==> clang-format"
 	$(BIN)/clang-format --dry-run -Werror $(CSOURCES)
+
+valgrind: $(VENV)/dev.stamp ## the C tests and a damaged loader under valgrind
+	@command -v valgrind >/dev/null || { echo "edgeq: valgrind must be installed, is not. Run: sudo apt install valgrind" >&2; exit 1; }
+	export PATH="$(abspath $(BIN)):$$PATH"
+	cmake -S edge_runtime -B build/plain -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS=-g >/dev/null
+	cmake --build build/plain >/dev/null
+	python -c 'import sys; from tests.runtime.samples import everything; sys.stdout.buffer.write(everything())' > build/plain/everything.edgeq
+	# valgrind's CPU has no AVX-512 and no AVX-VNNI: those kernels are left to the sanitizers and the guard pages
+	for test in test_kernels test_numerics test_threads "fuzz_loader build/plain/everything.edgeq 1 4000"; do
+	  valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite build/plain/$$test
+	done
+
+aarch64: $(VENV)/dev.stamp ## NEON, dotprod and i8mm against x86, under qemu-user
+	@PYTHON=$(abspath $(BIN))/python tests/aarch64/run.sh
 
 format: $(VENV)/dev.stamp ## let ruff and clang-format mend what they can
 	@$(BIN)/ruff check --fix .

@@ -33,8 +33,9 @@ tools() {
   [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ||
     bad "${missing[*]} must be installed, is not. Run: sudo apt install ${missing[*]}"
   say "apt-get install ${missing[*]}"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  { apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; } ||
+    bad "${missing[*]} must be installed, apt-get could not. Give this machine the packages, or a Debian mirror."
 }
 
 library() {
@@ -74,11 +75,13 @@ debian() {
   say "Debian's Python for arm64, and $wheels"
   rm -rf "$root"
   mmdebstrap --quiet --variant=extract --arch=arm64 --aptopt='APT::Install-Recommends "false"' \
-    --include="$packages" bookworm "$root" >"$build/root.log" 2>&1 || { tail "$build/root.log"; exit 1; }
+    --include="$packages" bookworm "$root" >"$build/root.log" 2>&1 ||
+    { tail "$build/root.log" >&2; bad "Debian's arm64 Python could not be fetched (above). It needs a Debian mirror."; }
   # shellcheck disable=SC2086
   "$python" -m pip --disable-pip-version-check -q install --no-compile --target "$root/wheels" \
     --platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
-    --python-version 3.11 --implementation cp --only-binary=:all: $wheels
+    --python-version 3.11 --implementation cp --only-binary=:all: $wheels ||
+    bad "wheels of $wheels for aarch64 could not be fetched. They need a package index."
   echo "$packages $wheels" >"$root/complete"
 }
 
