@@ -10,6 +10,7 @@ from edgeq.compiler.allocate import Lifetime, allocate, lower_bound
 from edgeq.compiler.command import Command
 from edgeq.compiler.emit import Emitter
 from edgeq.compiler.fuse import fuse
+from edgeq.compiler.inplace import in_place
 from edgeq.compiler.lower import lower
 from edgeq.compiler.npu import OPTIMIZE, compile_npu
 from edgeq.compiler.views import Views
@@ -42,10 +43,11 @@ def compile_graph(
         raise CompileError(
             f"graph {graph.name}: it must be quantized before it is compiled. Run quantize first."
         )
-    views = Views(graph)
+    views = Views(graph, dense=chip.dataflow != "none")
     layers = fuse(graph)
-    commands = lower(graph, layers, views)
-    buffers = lifetimes(graph, commands, views)
+    lowered = lower(graph, layers, views)
+    edges = frozenset(views.of(n).root for n in (*graph.inputs, *graph.outputs))
+    commands, buffers = in_place(lowered, lifetimes(graph, lowered, views), edges)
     if chip.dataflow != "none":
         program, about = compile_npu(
             graph, views, commands, buffers, chip, optimize=optimize, cores=cores

@@ -122,16 +122,20 @@ class _Home:
 
 
 class Views:
-    """The view of every value of a quantized graph."""
+    """The view of every value of a quantized graph.
 
-    def __init__(self, graph: Graph) -> None:
+    Pictures of three channels take four bytes a pixel, so that the first convolution reads whole words;
+    `dense` forgoes that for less memory.
+    """
+
+    def __init__(self, graph: Graph, *, dense: bool = False) -> None:
         self.graph = graph
         self._producers = graph.producers()
         self._homes = self._choose_homes()
         self._views: dict[str, View] = {}
         self.roots: dict[str, tuple[str, int]] = {}  # root -> (dtype, elements)
         for name in graph.inputs:
-            self._views[name] = self._root(graph.values[name], wide_pixels=True)
+            self._views[name] = self._root(graph.values[name], wide_pixels=not dense)
 
     def of(self, name: str) -> View:
         """Return the view of a value, deciding it on first use."""
@@ -176,7 +180,6 @@ class Views:
     def _root(self, value: Value, *, wide_pixels: bool = False) -> View:
         dims = value.shape or (1,)  # a scalar is one element along one axis
         if wide_pixels and len(dims) == 4 and dims[3] == 3:
-            # four bytes a pixel: the first convolution may then read whole words
             strides = (*(s // 3 * 4 for s in contiguous(dims)[:3]), 1)
             elements = int(np.prod(dims[:3])) * 4
         else:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from edgeq.compiler.allocate import Lifetime
 from edgeq.compiler.command import Command
+from edgeq.compiler.npu.cascade import Cascade, stretched
+from edgeq.compiler.npu.runs import Runs
 from edgeq.compiler.npu.tile import Job, Tiling, align, best_tiling, least_bytes
 from edgeq.errors import CompileError
 from edgeq.runtime.target import Target
@@ -17,14 +20,32 @@ WORK_SHARE = 4  # a layer's weights may claim one part in so many of the SRAM fo
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Feature maps in SRAM and the tiling of every layer."""
+    """Feature maps in SRAM, the runs done as cascades, and the tiling of every other layer.
+
+    `lives` are the maps that are whole: those inside a cascade roll, those at its ends live through it.
+    """
 
     kept: frozenset[str]
     tilings: tuple[Tiling, ...]
+    lives: Mapping[str, Lifetime]
+    cascades: tuple[Cascade, ...] = ()
+    bytes: int = 0  # of SRAM at once, before the buffers have places
+
+    @property
+    def cycles(self) -> int:
+        """The estimate."""
+        alone = set(range(len(self.tilings))) - self.covered().keys()
+        runs = sum(one.cycles for one in self.cascades)
+        return runs + sum(self.tilings[at].cycles for at in alone)
 
     def __str__(self) -> str:
         rows = [f"{at:4} {tiling}" for at, tiling in enumerate(self.tilings)]
-        return "\n".join([f"kept: {', '.join(sorted(self.kept)) or 'nothing'}", *rows])
+        runs = [f"cascade {one}" for one in self.cascades]
+        return "\n".join([f"kept: {', '.join(sorted(self.kept)) or 'nothing'}", *rows, *runs])
+
+    def covered(self) -> dict[int, Cascade]:
+        """The cascade of every layer that is in one."""
+        return {at: one for one in self.cascades for at in range(one.first, one.last + 1)}
 
 
 class Planner:
@@ -44,6 +65,28 @@ class Planner:
         self._memo: dict[tuple[int, frozenset[str], int, bool], Tiling | None] = {}
         self._floor = [self._least(job) for job in self.jobs]
 
+    @cached_property
+    def runs(self) -> Runs:
+        """What may become a cascade."""
+        return Runs(self.jobs, self.maps, self.target)
+
+    def cascaded(self, budget: int) -> Plan | None:
+        """Maps in SRAM alone, with cascades where the whole maps would not fit; None when nothing does."""
+        cascades = self.runs.choose(budget)
+        if cascades is None:
+            return None
+        lives, tilings, most = stretched(self.maps, cascades), [], 0
+        whole = frozenset(lives)
+        inside = {at: one for one in cascades for at in range(one.first, one.last + 1)}
+        for at in range(len(self.jobs)):
+            used = sum(align(b.size) for b in lives.values() if b.first <= at <= b.last)
+            tiling = Tiling() if at in inside else self._tiling(at, whole, budget - used, False)
+            if tiling is None:
+                return None
+            tilings.append(tiling)
+            most = max(most, used + (inside[at].bytes if at in inside else tiling.bytes))
+        return Plan(whole, tuple(tilings), lives, cascades, most)
+
     def plan(self, budget: int, *, size: bool = False) -> Plan:
         """Fill `budget` bytes of SRAM. Raises CompileError naming the layer that cannot fit."""
         everything = not self.target.dram_writable
@@ -52,12 +95,12 @@ class Planner:
         for name in kept:
             self._add(used, name, 1)
         tilings: list[Tiling] = []
-        for at, job in enumerate(self.jobs):
+        for at in range(len(self.jobs)):
             tiling = self._tiling(at, frozenset(kept), budget - used[at], size)
             while tiling is None:
                 alive = [n for n in kept if self.maps[n].first <= at <= self.maps[n].last]
                 if everything or not alive:
-                    raise self._too_small(at, job, used[at])
+                    raise self._too_small(at)
                 worst = max(alive, key=lambda n: (self.maps[n].size, n))
                 kept.remove(worst)
                 self._add(used, worst, -1)
@@ -67,9 +110,9 @@ class Planner:
         for at in range(len(self.jobs)):
             again = self._tiling(at, whole, budget - used[at], size)
             if again is None:
-                raise self._too_small(at, self.jobs[at], used[at])
+                raise self._too_small(at)
             tilings[at] = again
-        return Plan(whole, tuple(tilings))
+        return Plan(whole, tuple(tilings), self.maps)
 
     def _choose(self, budget: int, *, size: bool) -> set[str]:
         """Short-lived and small maps first, as long as every layer keeps room for its tiles."""
@@ -110,21 +153,19 @@ class Planner:
             self._memo[key] = best_tiling(job, mine, room, size=size)
         return self._memo[key]
 
-    def _too_small(self, at: int, job: Job, used: int) -> CompileError:
-        """Say what would fit."""
-        c, t = job.command, self.target
-        need = max(
-            least_bytes(j, frozenset() if t.dram_writable else frozenset(self.maps))
-            + (0 if t.dram_writable else self.alive(i))
-            for i, j in enumerate(self.jobs)
-        )
+    def too_small(self, need: int, at: int | None = None) -> CompileError:
+        """Say what would fit: `need` bytes; `at` is the layer that cannot even be cut to that."""
+        t = self.target
         kib = -(-need // 1024) * (t.cores if t.sram_shared and t.dataflow != "ublock" else 1)
-        kind = "its smallest tile" if t.dram_writable else "the feature maps alive there"
+        c = self.jobs[at].command if at is not None else None
+        where = (
+            f"node {c.node} ({c.op}): its smallest tile" if c else "its feature maps, in stripes,"
+        )
         return CompileError(
-            f"node {c.node} ({c.op}): {kind} must fit the SRAM of {t.name}, {t.sram_bytes // 1024} KiB a core; "
+            f"{where} must fit the SRAM of {t.name}, {t.sram_bytes // 1024} KiB a core; "
             f"no program needs less than {-(-need // 1024)} KiB. It fits from sram_kib={kib} on."
         )
 
-    def alive(self, at: int) -> int:
-        """Bytes of all maps alive at a layer."""
-        return sum(align(b.size) for b in self.maps.values() if b.first <= at <= b.last)
+    def _too_small(self, at: int) -> CompileError:
+        inside = frozenset() if self.target.dram_writable else frozenset(self.maps)
+        return self.too_small(max(least_bytes(job, inside) for job in self.jobs), at)

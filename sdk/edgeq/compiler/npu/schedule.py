@@ -27,7 +27,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class _Ring:
+class Ring:
     """Buffers used in turn; remembers what each holds."""
 
     name: str
@@ -59,6 +59,7 @@ class LayerSteps:
     buffers: dict[str, int] = field(default_factory=dict)
     cores: dict[str, int] = field(default_factory=dict)  # whose SRAM each buffer lies in
     weight_buffers: list[str] = field(default_factory=list)
+    until: int = -1  # the last layer of a cascade, whose buffers live as long
 
 
 def layer_steps(
@@ -69,7 +70,7 @@ def layer_steps(
     Several cores take equal runs of the tiles, or of the weight chunks where those are more; a SYNC
     on every core stands before, so that each finds outside what the others have stored.
     """
-    made = _Layer(layer, tiling, kept, t)
+    made = StepMaker(layer, tiling, kept, t)
     if cores > 1:
         made.sync(c, cores)
     tiles = prod(n for _, n in tiling.cuts)
@@ -90,16 +91,17 @@ def layer_steps(
             for part in chunked(with_operands, tiling.chunks):
                 made.execute(part)
             made.store(with_operands, piece)
+    made.finish_layer()
     return made.done()
 
 
-class _Layer:
+class StepMaker:
     """Collects the steps of one layer."""
 
     def __init__(self, layer: int, tiling: Tiling, kept: frozenset[str], t: Target) -> None:
         self.layer, self.tiling, self.kept, self.target = layer, tiling, kept, t
         self.out = LayerSteps()
-        self.rings: dict[tuple[int, str], _Ring] = {}
+        self.rings: dict[tuple[int, str], Ring] = {}
         self.filled = 0
         self.core = 0
 
@@ -108,9 +110,8 @@ class _Layer:
             for at, size in enumerate(ring.sizes):
                 name = f"{ring.name}.{at}"
                 self.out.buffers[name], self.out.cores[name] = size, core
-                if kind == "w":
+                if kind.startswith("w"):
                     self.out.weight_buffers.append(name)
-        self._finish_layer()
         return self.out
 
     def sync(self, c: Command, cores: int) -> None:
@@ -121,7 +122,7 @@ class _Layer:
             price = Price(self.target.layer_cycles)
             self.out.steps.append(Step("EXEC", self.layer, command, price, core))
 
-    def _finish_layer(self) -> None:
+    def finish_layer(self) -> None:
         """The barrier at the end of a layer falls on its last EXEC, unless a SYNC has paid for it."""
         if self.out.steps and self.out.steps[0].command.opcode == "SYNC":
             return
@@ -188,11 +189,9 @@ class _Layer:
             self._add("LOAD", _move("DMA_LOAD", piece, x, held), transfer(self.target, x))
         return held
 
-    def _ring(self, name: str) -> _Ring:
+    def _ring(self, name: str) -> Ring:
         prefix = f"{STAGING}{self.layer}" + (f"/{self.core}" if self.core else "")
-        return self.rings.setdefault(
-            (self.core, name), _Ring(f"{prefix}.{name}", self.tiling.slots)
-        )
+        return self.rings.setdefault((self.core, name), Ring(f"{prefix}.{name}", self.tiling.slots))
 
     def _add(self, queue: str, c: Command, price: Price) -> None:
         self.out.steps.append(Step(queue, self.layer, c, price, self.core))

@@ -1,0 +1,148 @@
+"""Fit: the plan with the fewest cycles, or the least SRAM, whose buffers lie in the SRAM together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from edgeq.compiler.npu.hazards import Tokens, declare
+from edgeq.compiler.npu.layout import Layout, place_buffers
+from edgeq.compiler.npu.residency import Plan, Planner
+from edgeq.compiler.npu.schedule import LayerSteps, Step, layer_steps
+from edgeq.compiler.npu.stripes import cascade_steps
+from edgeq.errors import CompileError
+from edgeq.graph.ir import Array
+from edgeq.runtime import isa
+from edgeq.runtime.npu.timeline import run_clock, tables
+
+ATTEMPTS = 16  # budgets tried until the buffers fit the SRAM together
+STEP = 1.08  # from one budget of a cascade to the next
+SHARES = (64, 32, 16, 8, 6, 4, 3, 2, 1)  # parts of the SRAM that `size` tries
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """All stages of one way to run the commands, and the time it takes."""
+
+    cores: int
+    plan: Plan
+    layout: Layout
+    steps: list[Step]
+
+    def mode(self) -> dict[str, int]:
+        """What the throughput needs to know: the quickest way for one picture may not be it for many."""
+        moved = sum(step.price.dram_bytes for step in self.steps)
+        return {"cores": self.cores, "cycles": self.cycles, "dram_bytes": moved}
+
+    @cached_property
+    def tokens(self) -> list[Tokens]:
+        places = {root: ("sram", at) for root, at in self.layout.sram.items()}
+        places |= {root: ("arena", at) for root, at in self.layout.arena.items()}
+        return declare(self.steps, places)
+
+    @cached_property
+    def cycles(self) -> int:
+        rows = np.zeros(len(self.steps), isa.COMMAND_DTYPES["END"])
+        rows["opcode"] = [isa.OPCODES[step.command.opcode].number for step in self.steps]
+        rows["wait"] = [token.wait for token in self.tokens]
+        rows["signal"] = [token.signal for token in self.tokens]
+        return run_clock(tables(rows.tobytes(), timing(self.steps)[:-1], self.cores)).makespan
+
+
+def fit_sram(planner: Planner, optimize: str) -> Compiled:
+    """Plan within smaller and smaller budgets (with `size`: larger and larger) until all lies in SRAM."""
+    if not planner.target.dram_writable:
+        return _fit_inside(planner, size=optimize == "size")
+    if optimize == "size":
+        for share in SHARES:
+            budget = planner.target.sram_bytes // share
+            try:
+                made = _laid_out(planner, planner.plan(budget, size=True), early=False)
+            except CompileError:
+                continue
+            if made.layout.sram_bytes <= budget:
+                return made
+    return _fit_whole(planner)
+
+
+def _fit_whole(planner: Planner) -> Compiled:
+    """Every layer on its own, in smaller and smaller budgets."""
+    target, sram = planner.target, planner.target.sram_bytes
+    budget = sram
+    for _ in range(ATTEMPTS):
+        made = _laid_out(planner, planner.plan(budget), early=True)
+        over = made.layout.sram_bytes - sram
+        if over <= 0:
+            return made
+        budget -= max(over // 2, sram // 64)
+    raise CompileError(
+        f"target {target.name}: {made.layout.sram_bound // 1024} KiB are alive at once and do not pack into "
+        f"{sram // 1024} KiB. It fits from about sram_kib={-(-made.layout.sram_bytes // 1024)} on."
+    )
+
+
+def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
+    """All maps in SRAM: whole where they fit, else in cascades.
+
+    With `size` plans of several budgets are compared: a trade is refused when a tenth less SRAM costs
+    more than about 15 % more cycles, as where weights are fetched again and again for little.
+    """
+    sram = planner.target.sram_bytes
+    if not size:
+        try:
+            return _fit_whole(planner)
+        except CompileError:
+            pass
+    plans = _plans(planner)
+    order = sorted(plans, key=lambda one: one.cycles * (one.bytes**1.5 if size else 1))
+    for plan in order:
+        if plan.bytes <= sram:
+            made = _laid_out(planner, plan, early=False)
+            if made.layout.sram_bytes <= sram:
+                return made
+    least = _laid_out(planner, min(plans, key=lambda one: one.bytes), early=False)
+    raise planner.too_small(least.layout.sram_bytes)
+
+
+def _plans(planner: Planner) -> list[Plan]:
+    """Plans of growing budgets, from the least SRAM to whole maps."""
+    plans: list[Plan] = []
+    budget = planner.runs.least
+    while not plans or plans[-1].cascades:
+        plan = planner.cascaded(budget)
+        if plan is not None:
+            plans.append(plan)
+        budget = int(budget * STEP) + 1
+    return plans
+
+
+def _laid_out(planner: Planner, plan: Plan, *, early: bool) -> Compiled:
+    """Steps of a plan and the places of its buffers."""
+    t, covered, layers = planner.target, plan.covered(), []
+    for at, (job, tiling) in enumerate(zip(planner.jobs, plan.tilings, strict=True)):
+        run = covered.get(at)
+        if run is None:
+            made = layer_steps(job.command, at, tiling, plan.kept, t, cores=planner.cores)
+        elif run.first == at:
+            made = cascade_steps(planner.runs.flow, run, plan.kept, t)
+        else:
+            made = LayerSteps()  # its steps are among those of the cascade's first layer
+        layers.append(made)
+    steps = [step for layer in layers for step in layer.steps]
+    layout = place_buffers(plan, layers, t.sram_bytes, early=early)
+    return Compiled(planner.cores, plan, layout, steps)
+
+
+def timing(steps: Sequence[Step]) -> Array:
+    """One row per command, and one for END."""
+    table = np.zeros(len(steps) + 1, isa.TIMING_DTYPE)
+    for row, step in zip(table, steps, strict=False):
+        row["queue"], row["core"], row["layer"] = isa.QUEUES[step.queue], step.core, step.layer
+        for key in ("cycles", "dram_cycles", "dram_bytes", "sram_bytes", "vector", "macs"):
+            row[key] = getattr(step.price, key)
+    table[-1]["queue"] = isa.QUEUES["EXEC"]
+    table[-1]["layer"] = steps[-1].layer if steps else 0
+    return table
