@@ -60,7 +60,7 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
         for share in SHARES:
             budget = planner.target.sram_bytes // share
             try:
-                made = _laid_out(planner, planner.plan(budget, size=True), early=False)
+                made = laid_out(planner, planner.plan(budget, size=True), early=False)
             except CompileError:
                 continue
             if made.layout.sram_bytes <= budget:
@@ -73,7 +73,7 @@ def _fit_whole(planner: Planner) -> Compiled:
     target, sram = planner.target, planner.target.sram_bytes
     budget = sram
     for _ in range(ATTEMPTS):
-        made = _laid_out(planner, planner.plan(budget), early=True)
+        made = laid_out(planner, planner.plan(budget), early=True)
         over = made.layout.sram_bytes - sram
         if over <= 0:
             return made
@@ -100,10 +100,10 @@ def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
     order = sorted(plans, key=lambda one: one.cycles * (one.bytes**1.5 if size else 1))
     for plan in order:
         if plan.bytes <= sram:
-            made = _laid_out(planner, plan, early=False)
+            made = laid_out(planner, plan, early=False)
             if made.layout.sram_bytes <= sram:
                 return made
-    least = _laid_out(planner, min(plans, key=lambda one: one.bytes), early=False)
+    least = laid_out(planner, min(plans, key=lambda one: one.bytes), early=False)
     raise planner.too_small(least.layout.sram_bytes)
 
 
@@ -119,7 +119,7 @@ def _plans(planner: Planner) -> list[Plan]:
     return plans
 
 
-def _laid_out(planner: Planner, plan: Plan, *, early: bool) -> Compiled:
+def laid_out(planner: Planner, plan: Plan, *, early: bool) -> Compiled:
     """Steps of a plan and the places of its buffers."""
     t, covered, layers = planner.target, plan.covered(), []
     for at, (job, tiling) in enumerate(zip(planner.jobs, plan.tilings, strict=True)):

@@ -80,7 +80,7 @@ class Planner:
         inside = {at: one for one in cascades for at in range(one.first, one.last + 1)}
         for at in range(len(self.jobs)):
             used = sum(align(b.size) for b in lives.values() if b.first <= at <= b.last)
-            tiling = Tiling() if at in inside else self._tiling(at, whole, budget - used, False)
+            tiling = Tiling() if at in inside else self.tiling(at, whole, budget - used, False)
             if tiling is None:
                 return None
             tilings.append(tiling)
@@ -96,7 +96,7 @@ class Planner:
             self._add(used, name, 1)
         tilings: list[Tiling] = []
         for at in range(len(self.jobs)):
-            tiling = self._tiling(at, frozenset(kept), budget - used[at], size)
+            tiling = self.tiling(at, frozenset(kept), budget - used[at], size)
             while tiling is None:
                 alive = [n for n in kept if self.maps[n].first <= at <= self.maps[n].last]
                 if everything or not alive:
@@ -104,11 +104,11 @@ class Planner:
                 worst = max(alive, key=lambda n: (self.maps[n].size, n))
                 kept.remove(worst)
                 self._add(used, worst, -1)
-                tiling = self._tiling(at, frozenset(kept), budget - used[at], size)
+                tiling = self.tiling(at, frozenset(kept), budget - used[at], size)
             tilings.append(tiling)
         whole = frozenset(kept)  # maps put out late change earlier layers too
         for at in range(len(self.jobs)):
-            again = self._tiling(at, whole, budget - used[at], size)
+            again = self.tiling(at, whole, budget - used[at], size)
             if again is None:
                 raise self._too_small(at)
             tilings[at] = again
@@ -145,7 +145,7 @@ class Planner:
         weights = align(len(job.command.constants)) if job.weighted else 0
         return max(least, min(weights, self.target.sram_bytes // WORK_SHARE))
 
-    def _tiling(self, at: int, kept: frozenset[str], room: int, size: bool) -> Tiling | None:
+    def tiling(self, at: int, kept: frozenset[str], room: int, size: bool) -> Tiling | None:
         job = self.jobs[at]
         mine = frozenset(x.root for x in (*job.command.ins, job.command.out) if x.root in kept)
         key = at, mine, room, size

@@ -72,7 +72,7 @@ class Runs:
 
     @cached_property
     def _work(self) -> list[int]:
-        return [job.exec_cycles + (job._weight_cycles if job.weighted else 0) for job in self.jobs]
+        return [job.exec_cycles + (job.weight_cycles if job.weighted else 0) for job in self.jobs]
 
     @cached_property
     def _needs(self) -> list[list[tuple[int, int]]]:
@@ -131,7 +131,7 @@ class Runs:
     def _chunk(self, at: int) -> int:
         """The least bytes of a layer's weights at a time."""
         job = self.jobs[at]
-        return job._chunk_bytes(job.command, max(job._chunk_counts(1 << 62)))
+        return job.chunk_bytes(job.command, max(job.chunk_counts(1 << 62)))
 
     def _fixed(self, at: int) -> int:
         """Bytes of constant operands."""
@@ -200,8 +200,8 @@ class Runs:
             slots = 2 if 2 * max(chunk[k] for k in streamed) <= room - kept else 1
             for at in streamed:
                 job = self.jobs[at]
-                for count in job._chunk_counts(1 << 62):
-                    size = job._chunk_bytes(job.command, count)
+                for count in job.chunk_counts(1 << 62):
+                    size = job.chunk_bytes(job.command, count)
                     if slots * size <= room - kept:
                         chunks[at], ring = count, max(ring, slots * size)
                         break

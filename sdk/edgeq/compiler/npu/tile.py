@@ -68,7 +68,7 @@ class Job:
     def tilings(self, kept: frozenset[str], room: int) -> Iterator[Tiling]:
         """Every tiling worth a thought that fits `room` bytes."""
         staged, stored = self.outside(kept)
-        for chunks in self._chunk_counts(room):
+        for chunks in self.chunk_counts(room):
             for slots in (2, 1):
                 found = False
                 for cuts in self._cut_lists(bool(staged) or stored, chunks):
@@ -80,7 +80,7 @@ class Job:
                 if found:
                     break
 
-    def _chunk_counts(self, room: int) -> list[int]:
+    def chunk_counts(self, room: int) -> list[int]:
         if not self.weighted or self.command.opcode == "DWCONV":
             return [1]
         units = -(-self.command.out.dims[3] // weight_chunk(self.command))
@@ -119,7 +119,7 @@ class Job:
         out = many * align(nbytes(piece.out)) if stored else 0
         if c.opcode == "COPY":
             out = 0 if staged else out  # one buffer is both
-        weights = self._chunk_bytes(piece, chunks) * min(slots, chunks)
+        weights = self.chunk_bytes(piece, chunks) * min(slots, chunks)
         results = []
         for outer in (False, True) if chunks > 1 and tiles > 1 else (False,):
             loads = tiles * chunks if outer else tiles
@@ -136,7 +136,7 @@ class Job:
                 part = span(piece.out, 3, 0, channels)
                 stores = chunks * transfer(t, part, write=True).cycles
             moved = loads * load + tiles * stores
-            moved += rounds * self._weight_cycles if self.weighted else 0
+            moved += rounds * self.weight_cycles if self.weighted else 0
             issue = t.issue_cycles + 2 * t.rows + t.cols
             run = (self.exec_cycles + (tiles * chunks - 1) * issue) // shared
             size = ins + weights + (-(-out // chunks) if outer else out)
@@ -146,11 +146,11 @@ class Job:
         return results
 
     @cached_property
-    def _weight_cycles(self) -> int:
+    def weight_cycles(self) -> int:
         rate = self.target.dram_bytes_per_cycle * self.target.dram_efficiency
         return int(weight_bytes(self.command) / rate)
 
-    def _chunk_bytes(self, piece: Command, chunks: int) -> int:
+    def chunk_bytes(self, piece: Command, chunks: int) -> int:
         if not self.weighted:
             return 0
         if chunks == 1:
@@ -172,7 +172,7 @@ def least_bytes(job: Job, kept: frozenset[str]) -> int:
     """SRAM that the command needs at least, whatever its speed."""
     c = job.command
     cuts = tuple((a, c.out.dims[a]) for a in axes(c)) if any(job.outside(kept)) else ()
-    most = max(job._chunk_counts(1 << 62))
+    most = max(job.chunk_counts(1 << 62))
     return min(one.bytes for one in job._measure(kept, cuts, most, 1))
 
 
