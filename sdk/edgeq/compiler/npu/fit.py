@@ -98,13 +98,14 @@ def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
             pass
     plans = _plans(planner)
     order = sorted(plans, key=lambda one: one.cycles * (one.bytes**1.5 if size else 1))
-    for plan in order:
-        if plan.bytes <= sram:
-            made = laid_out(planner, plan, early=False)
-            if made.layout.sram_bytes <= sram:
-                return made
+    for plan in [one for one in order if one.bytes <= sram]:
+        made = laid_out(planner, plan, early=False)
+        if made.layout.sram_bytes <= sram:
+            return made
     least = laid_out(planner, min(plans, key=lambda one: one.bytes), early=False)
-    raise planner.too_small(least.layout.sram_bytes)
+    if least.layout.sram_bytes > sram:
+        raise planner.too_small(least.layout.sram_bytes)
+    return least
 
 
 def _plans(planner: Planner) -> list[Plan]:
