@@ -56,6 +56,18 @@ LUT_KINDS = {"NONE": 0, "LUT8": 1, "LUT16": 2}
 ELEMENTWISE_KINDS = {"ADD": 0, "MUL": 1, "DIV": 2, "PRELU": 3, "REQUANT": 4}
 POOL_KINDS = {"MAX": 0, "AVG": 1}
 RESIZE_KINDS = {"NEAREST": 0, "LINEAR": 1}
+# How the bytes that DMA_WEIGHTS brings are stored. The first `body` are coded; the others, the pad row above
+# all, follow as they are up to a last byte that repeats to the end.
+# INT4: two's complement nibbles, low nibble first. SPARSE24: of every 4 bytes at most 2 are not 0; first
+# 4 bits a group (places of the two, 2 bits each, low nibble first), then their bytes. HUFFMAN: a canonical
+# code, most significant bit first, over the 256 bytes and CODE_RUNS zeros in a row, filled up to a byte with
+# 0; LUTS holds the code lengths of all symbols as nibbles, 0 where a symbol has no code.
+CODINGS = {"RAW": 0, "INT4": 1, "SPARSE24": 2, "HUFFMAN": 3}
+CODE_RUNS = (2, 4, 8)
+CODE_SYMBOLS = 256 + len(CODE_RUNS)
+CODE_BITS = 12  # of the longest code
+CODE_TABLE_BYTES = (CODE_SYMBOLS + 1) // 2
+MOST_EXPANSION = 64  # decoded bytes per stored one: a bit holds at most 8, and the end keeps to it
 # The queues of one core run in order and side by side. Bit 4 * a + b of `signal` puts a token from
 # queue a to queue b when the command ends; the same bit of `wait` takes one before it starts.
 QUEUES = {"LOAD": 0, "LOAD_W": 1, "EXEC": 2, "STORE": 3}
@@ -149,8 +161,8 @@ OPCODES: dict[str, Opcode] = {
     # copy in0 (ARENA or CONSTANTS) to out (SRAM), or in0 (SRAM) to out (ARENA); equal dims, any strides
     "DMA_LOAD": Opcode(13, []),
     "DMA_STORE": Opcode(14, []),
-    # `bytes` of CONSTANTS to out (SRAM); CONV and DWCONV then read them there, as in1
-    "DMA_WEIGHTS": Opcode(15, [("bytes", "u4")]),
+    # `coded` bytes of CONSTANTS become `bytes` in out (SRAM); CONV and DWCONV then read them there, as in1
+    "DMA_WEIGHTS": Opcode(15, [("bytes", "u4"), ("coded", "u4"), ("body", "u4"), ("coding", "u1")]),
     # every core waits here for all others
     "SYNC": Opcode(16, []),
 }  # fmt: skip
@@ -205,10 +217,11 @@ def c_header() -> str:
                  "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS", "MAX_CORES",
                  "MAX_UNPACKED_BYTES",
                  "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B",
-                 "FLAG_LUT_GATE", "FLAG_WEIGHTS4", "GATE_EXPONENT"):  # fmt: skip
+                 "FLAG_LUT_GATE", "FLAG_WEIGHTS4", "GATE_EXPONENT",
+                 "CODE_SYMBOLS", "CODE_BITS", "CODE_TABLE_BYTES", "MOST_EXPANSION"):  # fmt: skip
         out.append(f"#define EQ_{name} {globals()[name]}u")
     tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "QUEUE": QUEUES, "LUT": LUT_KINDS,
-              "EW": ELEMENTWISE_KINDS, "POOL": POOL_KINDS, "RESIZE": RESIZE_KINDS}  # fmt: skip
+              "CODING": CODINGS, "EW": ELEMENTWISE_KINDS, "POOL": POOL_KINDS, "RESIZE": RESIZE_KINDS}  # fmt: skip
     for prefix, table in tables.items():
         body = ", ".join(f"EQ_{prefix}_{k.upper()} = {v}" for k, v in table.items())
         out.append(f"enum {{ {body} }};")

@@ -100,7 +100,7 @@ class Target:
     dma_weights_channels: int = _number(0, 64, "", "DMA channels for weights")
     dma_store_channels: int = _number(0, 64, "", "DMA channels for feature maps out")
     weight_decoder_bytes_per_cycle: float = _number(
-        0, 65536, "B/cycle", "decoded weights per cycle"
+        0, 65536, "B/cycle", "decoded weights per cycle; 0: weights are stored raw"
     )
     host_link_bytes_per_s: float = _number(
         0, 1e12, "B/s", "link to the host; 0 when on the same chip"
@@ -202,7 +202,7 @@ _VECTOR = ("output_cycles", "lut_cycles", "add_cycles", "mul_cycles", "pool_tap_
            "softmax_cycles", "copy_cycles")  # fmt: skip
 _MEMORY = ("cores", "clock_hz", "sram_kib", "sram_bytes_per_cycle", "sram_burst_bytes", "sram_outstanding",
            "dram_bytes_per_cycle", "dram_efficiency", "dram_burst_bytes", "dram_outstanding",
-           "accumulator_kib", "w4a8_rate", "sparse24_rate", "weight_decoder_bytes_per_cycle",
+           "accumulator_kib", "w4a8_rate", "sparse24_rate",
            "dma_load_channels", "dma_weights_channels", "dma_store_channels")  # fmt: skip
 _SYSTOLIC = ("rows", "cols", "depthwise_taps_per_cycle", *_MEMORY, *_VECTOR)
 _NEEDS = {

@@ -67,8 +67,8 @@ const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t
 
 bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t count, uint64_t pad) {
   const uint64_t bytes = eq_weight_bytes(h, count) + pad;
-  if (!eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, bytes, EQ_ALIGN)) return false;
-  if (h->in1 == EQ_NONE16) return true;
+  if (h->in1 == EQ_NONE16)
+    return eq_need_bytes(c, EQ_SECTION_CONSTANTS, h->constants, bytes, EQ_ALIGN) != NULL;
   const edgeq_tensor *t = eq_need_tensor(c, h->in1, "in1", EQ_ONLY8, 1);
   if (!t) return false;
   if (c->p->region[h->in1] != EQ_REGION_SRAM || t->count < bytes || t->strides[0] != 1 ||

@@ -3,69 +3,44 @@
 #define EDGEQ_ISA_H
 #include <stdint.h>
 
-#define EQ_MAGIC                                                                                   \
-  "\x89"                                                                                           \
-  "EDGEQ\r\n"
-#define EQ_FORMAT_VERSION     1u
-#define EQ_ISA_VERSION        3u
-#define EQ_NONE16             65535u
-#define EQ_NONE32             4294967295u
-#define EQ_ALIGN              64u
-#define EQ_LANES              16u
-#define EQ_MAX_DIMS           6u
-#define EQ_MAX_FILE_BYTES     1073741824u
-#define EQ_MAX_ARENA_BYTES    1073741824u
-#define EQ_MAX_META_BYTES     1048576u
-#define EQ_MAX_TENSORS        65534u
-#define EQ_MAX_COMMANDS       65536u
-#define EQ_MAX_IO             64u
-#define EQ_MAX_TAPS           4096u
-#define EQ_MAX_CORES          64u
+#define EQ_MAGIC "\x89" "EDGEQ\r\n"
+#define EQ_FORMAT_VERSION 1u
+#define EQ_ISA_VERSION 3u
+#define EQ_NONE16 65535u
+#define EQ_NONE32 4294967295u
+#define EQ_ALIGN 64u
+#define EQ_LANES 16u
+#define EQ_MAX_DIMS 6u
+#define EQ_MAX_FILE_BYTES 1073741824u
+#define EQ_MAX_ARENA_BYTES 1073741824u
+#define EQ_MAX_META_BYTES 1048576u
+#define EQ_MAX_TENSORS 65534u
+#define EQ_MAX_COMMANDS 65536u
+#define EQ_MAX_IO 64u
+#define EQ_MAX_TAPS 4096u
+#define EQ_MAX_CORES 64u
 #define EQ_MAX_UNPACKED_BYTES 16777216u
-#define EQ_FLAG_LUT_STEP      1u
-#define EQ_FLAG_COUNT_PAD     2u
-#define EQ_FLAG_TRANSPOSE_B   4u
-#define EQ_FLAG_LUT_GATE      8u
-#define EQ_FLAG_WEIGHTS4      16u
-#define EQ_GATE_EXPONENT      80u
-enum {
-  EQ_SECTION_META = 1,
-  EQ_SECTION_COMMANDS = 2,
-  EQ_SECTION_CONSTANTS = 3,
-  EQ_SECTION_QPARAMS = 4,
-  EQ_SECTION_LUTS = 5,
-  EQ_SECTION_TENSORS = 6,
-  EQ_SECTION_STRINGS = 7,
-  EQ_SECTION_DEBUG = 8,
-  EQ_SECTION_TIMING = 9
-};
+#define EQ_FLAG_LUT_STEP 1u
+#define EQ_FLAG_COUNT_PAD 2u
+#define EQ_FLAG_TRANSPOSE_B 4u
+#define EQ_FLAG_LUT_GATE 8u
+#define EQ_FLAG_WEIGHTS4 16u
+#define EQ_GATE_EXPONENT 80u
+#define EQ_CODE_SYMBOLS 259u
+#define EQ_CODE_BITS 12u
+#define EQ_CODE_TABLE_BYTES 130u
+#define EQ_MOST_EXPANSION 64u
+enum { EQ_SECTION_META = 1, EQ_SECTION_COMMANDS = 2, EQ_SECTION_CONSTANTS = 3, EQ_SECTION_QPARAMS = 4, EQ_SECTION_LUTS = 5, EQ_SECTION_TENSORS = 6, EQ_SECTION_STRINGS = 7, EQ_SECTION_DEBUG = 8, EQ_SECTION_TIMING = 9 };
 enum { EQ_DTYPE_INT8 = 1, EQ_DTYPE_INT16 = 2, EQ_DTYPE_INT32 = 3, EQ_DTYPE_FLOAT32 = 4 };
 enum { EQ_REGION_ARENA = 0, EQ_REGION_CONSTANTS = 1, EQ_REGION_SRAM = 2 };
 enum { EQ_RMODE_RNE_F32 = 0 };
 enum { EQ_QUEUE_LOAD = 0, EQ_QUEUE_LOAD_W = 1, EQ_QUEUE_EXEC = 2, EQ_QUEUE_STORE = 3 };
 enum { EQ_LUT_NONE = 0, EQ_LUT_LUT8 = 1, EQ_LUT_LUT16 = 2 };
+enum { EQ_CODING_RAW = 0, EQ_CODING_INT4 = 1, EQ_CODING_SPARSE24 = 2, EQ_CODING_HUFFMAN = 3 };
 enum { EQ_EW_ADD = 0, EQ_EW_MUL = 1, EQ_EW_DIV = 2, EQ_EW_PRELU = 3, EQ_EW_REQUANT = 4 };
 enum { EQ_POOL_MAX = 0, EQ_POOL_AVG = 1 };
 enum { EQ_RESIZE_NEAREST = 0, EQ_RESIZE_LINEAR = 1 };
-enum {
-  EQ_OP_END = 0,
-  EQ_OP_CONV = 1,
-  EQ_OP_DWCONV = 2,
-  EQ_OP_GEMM = 3,
-  EQ_OP_POOL = 4,
-  EQ_OP_ELEMENTWISE = 5,
-  EQ_OP_LUT = 6,
-  EQ_OP_REDUCE = 7,
-  EQ_OP_SOFTMAX = 8,
-  EQ_OP_RESIZE = 9,
-  EQ_OP_LAYOUT = 10,
-  EQ_OP_FILL = 11,
-  EQ_OP_GATHER = 12,
-  EQ_OP_DMA_LOAD = 13,
-  EQ_OP_DMA_STORE = 14,
-  EQ_OP_DMA_WEIGHTS = 15,
-  EQ_OP_SYNC = 16
-};
+enum { EQ_OP_END = 0, EQ_OP_CONV = 1, EQ_OP_DWCONV = 2, EQ_OP_GEMM = 3, EQ_OP_POOL = 4, EQ_OP_ELEMENTWISE = 5, EQ_OP_LUT = 6, EQ_OP_REDUCE = 7, EQ_OP_SOFTMAX = 8, EQ_OP_RESIZE = 9, EQ_OP_LAYOUT = 10, EQ_OP_FILL = 11, EQ_OP_GATHER = 12, EQ_OP_DMA_LOAD = 13, EQ_OP_DMA_STORE = 14, EQ_OP_DMA_WEIGHTS = 15, EQ_OP_SYNC = 16 };
 
 #pragma pack(push, 1)
 typedef struct {
@@ -358,49 +333,22 @@ typedef struct {
   uint32_t qparams;
   uint32_t lut;
   uint32_t bytes;
-  uint8_t tail[32];
+  uint32_t coded;
+  uint32_t body;
+  uint8_t coding;
+  uint8_t tail[23];
 } eq_cmd_dma_weights;
 _Static_assert(sizeof(eq_cmd_dma_weights) == 64, "eq_cmd_dma_weights");
 #pragma pack(pop)
 
 /* rows of QPARAMS, in order; each holds EQ_LANES-padded channels */
-enum {
-  EQ_CONV_ROW_BIAS,
-  EQ_CONV_ROW_WSUM,
-  EQ_CONV_ROW_M,
-  EQ_CONV_ROW_ZP,
-  EQ_CONV_ROW_LO,
-  EQ_CONV_ROW_HI,
-  EQ_CONV_ROW_R
-};
-enum {
-  EQ_DWCONV_ROW_BIAS,
-  EQ_DWCONV_ROW_WSUM,
-  EQ_DWCONV_ROW_M,
-  EQ_DWCONV_ROW_ZP,
-  EQ_DWCONV_ROW_LO,
-  EQ_DWCONV_ROW_HI,
-  EQ_DWCONV_ROW_R
-};
+enum { EQ_CONV_ROW_BIAS, EQ_CONV_ROW_WSUM, EQ_CONV_ROW_M, EQ_CONV_ROW_ZP, EQ_CONV_ROW_LO, EQ_CONV_ROW_HI, EQ_CONV_ROW_R };
+enum { EQ_DWCONV_ROW_BIAS, EQ_DWCONV_ROW_WSUM, EQ_DWCONV_ROW_M, EQ_DWCONV_ROW_ZP, EQ_DWCONV_ROW_LO, EQ_DWCONV_ROW_HI, EQ_DWCONV_ROW_R };
 enum { EQ_GEMM_ROW_M, EQ_GEMM_ROW_ZP, EQ_GEMM_ROW_LO, EQ_GEMM_ROW_HI };
 enum { EQ_POOL_ROW_RATIO, EQ_POOL_ROW_ZX, EQ_POOL_ROW_ZP, EQ_POOL_ROW_LO, EQ_POOL_ROW_HI };
-enum {
-  EQ_ELEMENTWISE_ROW_ZA,
-  EQ_ELEMENTWISE_ROW_ZB,
-  EQ_ELEMENTWISE_ROW_RA,
-  EQ_ELEMENTWISE_ROW_RB,
-  EQ_ELEMENTWISE_ROW_ZP,
-  EQ_ELEMENTWISE_ROW_LO,
-  EQ_ELEMENTWISE_ROW_HI
-};
+enum { EQ_ELEMENTWISE_ROW_ZA, EQ_ELEMENTWISE_ROW_ZB, EQ_ELEMENTWISE_ROW_RA, EQ_ELEMENTWISE_ROW_RB, EQ_ELEMENTWISE_ROW_ZP, EQ_ELEMENTWISE_ROW_LO, EQ_ELEMENTWISE_ROW_HI };
 enum { EQ_LUT_ROW_ZP, EQ_LUT_ROW_LO, EQ_LUT_ROW_HI, EQ_LUT_ROW_R };
-enum {
-  EQ_REDUCE_ROW_RATIO,
-  EQ_REDUCE_ROW_ZX,
-  EQ_REDUCE_ROW_ZP,
-  EQ_REDUCE_ROW_LO,
-  EQ_REDUCE_ROW_HI
-};
+enum { EQ_REDUCE_ROW_RATIO, EQ_REDUCE_ROW_ZX, EQ_REDUCE_ROW_ZP, EQ_REDUCE_ROW_LO, EQ_REDUCE_ROW_HI };
 enum { EQ_FILL_ROW_VALUE };
 
 #endif

@@ -68,6 +68,9 @@ edgeq_status eq_program_parse(eq_program *p, const uint8_t *file, uint64_t bytes
 }
 
 void eq_program_free(eq_program *p) {
+  for (uint32_t i = 0; p->streams && i < p->command_count; i++) free(p->streams[i]);
+  free(p->streams);
+  free(p->stream_at);
   free(p->tensors);
   free(p->region);
   free(p->core);
@@ -76,6 +79,8 @@ void eq_program_free(eq_program *p) {
   p->region = NULL;
   p->core = NULL;
   p->commands = NULL;
+  p->streams = NULL;
+  p->stream_at = NULL;
 }
 
 static edgeq_status bad(char *error, const char *format, ...) {

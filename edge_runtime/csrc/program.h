@@ -27,6 +27,11 @@ typedef struct {
   eq_head *commands;
   size_t max_taps;     /* largest kh * kw of CONV and DWCONV */
   size_t max_unpacked; /* most bytes of 4-bit weights that a worker unpacks at once */
+  /* Coded weights, decoded: by the command that names a stream first, and one more than that
+   * command by the stream's place in CONSTANTS / EQ_ALIGN. Both NULL where nothing is coded. */
+  uint8_t **streams;
+  uint32_t *stream_at;
+  uint64_t decoded_bytes;
 } eq_program;
 
 /* Validate `file`. On success the program owns its tables, not the file. */
@@ -80,8 +85,8 @@ const edgeq_tensor *eq_need_output(eq_check *c, uint32_t id, int dtypes, int ndi
 const uint8_t *eq_need_bytes(eq_check *c, int section, uint32_t offset, uint64_t bytes,
                              uint32_t align);
 
-/* The weights of CONV and DWCONV, `count` of 8 or 4 bits and a pad row: a range of CONSTANTS and,
- * when in1 is a tensor, a copy of it there. */
+/* The weights of CONV and DWCONV, `count` of 8 or 4 bits and a pad row: a range of CONSTANTS or,
+ * when in1 is a tensor, what a DMA_WEIGHTS has brought there. */
 bool eq_need_weights(eq_check *c, const eq_head *h, uint64_t count, uint64_t pad);
 
 /* Room for `bytes` of 4-bit weights as int8. */

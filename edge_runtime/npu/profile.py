@@ -13,6 +13,7 @@ from edgeq.errors import EdgeqError, ProgramError
 from edgeq.runtime import isa
 from edgeq.runtime.npu.energy import Energy, energy
 from edgeq.runtime.npu.timeline import CAUSES, Timeline, run_clock, tables
+from edgeq.runtime.npu.weights import StoredWeights, stored_weights
 from edgeq.runtime.target import Target
 
 STALLS = {"load": "load", "weights": "weights", "store": "store", "dram": "dram", "sync": "sync"}
@@ -30,7 +31,9 @@ class LayerProfile:
     bound: str  # compute, dma or dependency
     stalls: dict[str, int]
     macs: int
-    weight_bytes: int
+    weight_bytes: int  # moved, with scales
+    coding: str  # of the weights
+    weight_saved: float  # share of their bytes that coding takes off
     dram_bytes: int
     sram_bytes: int
     energy_uj: float
@@ -57,6 +60,8 @@ class Profile:
     arena_bytes: int
     dram_bytes: int
     weight_bytes: int
+    weight_stored_bytes: int  # in the file, of weight_raw_bytes
+    weight_raw_bytes: int
     macs: int
     utilization: float
     energy_uj: float
@@ -97,7 +102,8 @@ def profile(
         raise ProgramError("META: layers must name every layer of TIMING. Compile the model again.")
     cycles = clock.makespan
     used = int(meta["npu"].get("cores_used", 1))
-    layers = _layers(names, timing, clock, target, used)
+    stored = stored_weights(commands, timing, len(names))
+    layers = _layers(names, timing, clock, target, used, stored)
     seconds = cycles / target.clock_hz
     total = energy(
         target,
@@ -133,6 +139,8 @@ def profile(
         arena_bytes=int(stats.get("arena_bytes", 0)),
         dram_bytes=dram,
         weight_bytes=sum(layer.weight_bytes for layer in layers),
+        weight_stored_bytes=sum(one.stored_bytes for one in stored),
+        weight_raw_bytes=sum(one.bytes for one in stored),
         macs=int(timing["macs"].sum()),
         utilization=int(timing["macs"].sum()) / max(cycles * _peak(target, used), 1),
         energy_uj=total.total_uj,
@@ -145,7 +153,12 @@ def profile(
 
 
 def _layers(
-    names: Sequence[Any], timing: NDArray[Any], clock: Timeline, target: Target, used: int
+    names: Sequence[Any],
+    timing: NDArray[Any],
+    clock: Timeline,
+    target: Target,
+    used: int,
+    stored: Sequence[StoredWeights],
 ) -> list[LayerProfile]:
     count = len(names)
     layer = timing["layer"].astype(np.int64)
@@ -187,6 +200,8 @@ def _layers(
                 stalls=mine,
                 macs=int(sums["macs"][at]),
                 weight_bytes=int(weights[at]),
+                coding=stored[at].coding,
+                weight_saved=stored[at].saved,
                 dram_bytes=int(sums["dram_bytes"][at]),
                 sram_bytes=int(sums["sram_bytes"][at]),
                 energy_uj=used_energy,

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from edgeq.compiler.weight_codes import LayerCodes, Stream
 from edgeq.runtime import isa, numerics
 from tests.runtime.builder import Builder, pack_conv, pack_dw, window
 
@@ -79,6 +80,11 @@ def everything() -> bytes:
     weights = b.constant(pack_dw(d, np.zeros(5, np.int8), 4))
     there = tensor(88, role="sram")
     put("DMA_WEIGHTS", isa.NONE16, there, constants=weights, bytes=88)
+    narrow = LayerCodes((np.arange(88) % 4 // 2 * 3).astype(np.int8).tobytes())
+    for coding in ("INT4", "SPARSE24"):
+        b.command("DMA_WEIGHTS", out=there, **stored(b, narrow.store(narrow.weights, coding)))
+    codes = LayerCodes(pack_dw(d, np.zeros(5, np.int8), 4).tobytes())
+    b.command("DMA_WEIGHTS", out=there, **stored(b, codes.store(codes.weights, "HUFFMAN")))
     moved = tensor(1, 3, 3, 5, role="sram")
     put("DWCONV", inside, moved, 5, in1=there, constants=weights, m=0.1, wsum=d.reshape(9, 5).sum(0),
         flags=isa.FLAG_WEIGHTS4, **act, **window((3, 3), pad=(1, 1)))  # fmt: skip
@@ -90,6 +96,18 @@ def everything() -> bytes:
     put("ELEMENTWISE", mixed, scores, 5, in1=ones, kind=0, ra=0.5, rb=0.5, **act)
     put("SOFTMAX", scores, y, lut=exp, zp=-128, inv_scale=256.0)
     return b.build()
+
+
+def stored(b: Builder, stream: Stream) -> dict[str, int]:
+    """The fields of a DMA_WEIGHTS that brings a stream."""
+    return {
+        "constants": b.put(b.constants, stream.data),
+        "bytes": stream.count,
+        "coded": len(stream.data),
+        "body": stream.body,
+        "coding": isa.CODINGS[stream.coding],
+        "lut": b.put(b.luts, stream.table),
+    }
 
 
 def mend(body: bytearray) -> bytes:

@@ -24,9 +24,11 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw,
                  rows = cmd->groups * (uint64_t)eq_lanes(oc / cmd->groups);
   const uint64_t k = taps * (uint64_t)quads((int32_t)(ic / cmd->groups)) * 4; /* < 2^43 */
-  const uint64_t limit = 2 * c->p->section[EQ_SECTION_CONSTANTS].bytes; /* two weights a byte */
+  const uint64_t there =
+      h->in1 == EQ_NONE16 ? c->p->section[EQ_SECTION_CONSTANTS].bytes : c->p->sram_bytes;
+  const uint64_t limit = 2 * there; /* two weights a byte */
   if (k > limit || rows > limit || k * rows > limit)
-    return eq_fail(c, "weights do not fit in CONSTANTS");
+    return eq_fail(c, "its weights are larger than where they lie");
   const uint64_t pad = ((uint64_t)ic + 63) / 64 * 64, lanes = eq_lanes(oc / cmd->groups);
   const uint64_t block = lanes < EQ_MAX_NP * 16 ? lanes : EQ_MAX_NP * 16;
   if (taps > c->p->max_taps) c->p->max_taps = taps;

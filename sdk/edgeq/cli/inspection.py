@@ -46,6 +46,7 @@ def inspect(out: Out, file: FileArg, commands: Commands = False) -> None:
         "outputs": _ports(program, len(program.meta["inputs"]), program.meta["outputs"]),
         "stats": program.meta["stats"],
         "ops": dict(Counter(row["op"] for row in rows)),
+        "weights": _weights(program),
         "float_islands": program.float_islands(),
         "card": program.meta["card"],
         "provenance": program.meta["provenance"],
@@ -135,6 +136,25 @@ def _commands(program: Program) -> list[dict[str, Any]]:
     return rows
 
 
+def _weights(program: Program) -> list[dict[str, Any]]:
+    """Of a program for an NPU: how each layer's weights are stored."""
+    from edgeq.runtime.npu.weights import stored_weights
+
+    if program.timing is None:
+        return []
+    stored = stored_weights(program.commands, program.timing, len(program.debug))
+    return [
+        {
+            "node": about["node"],
+            "coding": one.coding,
+            "bytes": one.bytes,
+            "stored": one.stored_bytes,
+        }
+        for about, one in zip(program.debug, stored, strict=True)
+        if one.coding
+    ]
+
+
 def _queue(program: Program, at: int, code: Any) -> dict[str, Any]:
     """Of a command for an NPU: its queue, core, tokens, and what the clock knows."""
     from edgeq.runtime import isa
@@ -194,6 +214,7 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         ("commands", ", ".join(f"{n} {op}" for op, n in Counter(about["ops"]).most_common())),
         ("arena", f"{size(arena)}, {arena / max(bound, 1):.3f} of the lower bound"),
         *_sram(stats),
+        *_stored(about["weights"]),
         ("in float", islands),
     ]
     if card:
@@ -214,6 +235,12 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
             [(s["name"], s["offset"], size(s["bytes"])) for s in about["sections"]],
         )
     )
+    if rows and about["weights"]:
+        out.line()
+        coded = [
+            (w["node"], w["coding"], size(w["bytes"]), size(w["stored"])) for w in about["weights"]
+        ]
+        out.line(table(("layer", "coding", "weights", "stored"), coded))
     if rows:
         out.line()
         listing = [
@@ -249,6 +276,15 @@ def _sram(stats: dict[str, Any]) -> list[tuple[str, object]]:
         return []
     peak, bound = stats["sram_peak_bytes"], stats["sram_bound_bytes"]
     return [("SRAM", f"{size(peak)}, {peak / max(bound, 1):.3f} of the lower bound")]
+
+
+def _stored(weights: list[dict[str, Any]]) -> list[tuple[str, object]]:
+    if not weights:
+        return []
+    whole, stored = (sum(w[key] for w in weights) for key in ("bytes", "stored"))
+    by_coding = Counter(w["coding"] for w in weights).most_common()
+    layers = ", ".join(f"{n} layers {coding}" for coding, n in by_coding)
+    return [("weights", f"{size(stored)} stored of {size(whole)}: {layers}")]
 
 
 def _by(shape: list[int]) -> str:

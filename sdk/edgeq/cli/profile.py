@@ -166,6 +166,7 @@ def _print(out: Out, made: list[Profiled], most: int) -> None:
                     f"{p.sram_peak_bytes / max(p.sram_bound_bytes, 1):.3f} of the lower bound",
                 ),
                 ("outside", f"{size(p.dram_bytes)} moved, {size(p.weight_bytes)} of it weights"),
+                ("weights", f"{size(p.weight_stored_bytes)} stored of {size(p.weight_raw_bytes)}"),
                 ("energy", f"{p.energy_uj:.4g} uJ, within {half[0]:.3g} to {half[1]:.3g}"),
                 (
                     "array waits",
@@ -186,12 +187,13 @@ def _print(out: Out, made: list[Profiled], most: int) -> None:
             count(a.cycles),
             f"{a.utilization:.0%}",
             size(a.dram_bytes),
+            f"{a.coding} -{a.weight_saved:.0%}" if a.weight_saved else a.coding,
             f"{a.energy_uj:.1f}",
             a.bound,
         )
         for a in slow
     ]
-    out.line(table(("layer", "cycles", "array", "outside", "uJ", "bound"), rows))
+    out.line(table(("layer", "cycles", "array", "outside", "weights", "uJ", "bound"), rows))
     out.line()
     for layer in slow[:5]:
         out.line(f"{layer.name}: {layer.verdict}")

@@ -142,7 +142,8 @@ def dma_cycles(
 
 def decode_cycles(t: Target, weight_bytes: int) -> int:
     """Cycles to expand coded weights to `weight_bytes` in the array's order."""
-    return math.ceil(weight_bytes / t.weight_decoder_bytes_per_cycle)
+    rate = t.weight_decoder_bytes_per_cycle
+    return math.ceil(weight_bytes / rate) if rate else 0
 
 
 def _ublock_tile(t: Target, w: Work, block: Block | None) -> TileCycles:

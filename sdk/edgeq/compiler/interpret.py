@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.compiler.weight_codes import Stream, decode
 from edgeq.graph.ir import Array
 from edgeq.ops.window import taps
 from edgeq.runtime import isa, numerics
@@ -14,6 +15,7 @@ from edgeq.runtime.program import Program
 
 _TYPES = {number: np.dtype(name) for name, number in isa.DTYPES.items()}
 _NAMES = {op.number: name for name, op in isa.OPCODES.items()}
+_CODINGS = {number: name for name, number in isa.CODINGS.items()}
 
 
 def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -299,7 +301,14 @@ def _dma(m: Machine, command: Any) -> None:
 
 
 def _dma_weights(m: Machine, command: Any) -> None:
-    m.tensor(int(command["out"]))[...] = m.constant(command, "i1", int(command["bytes"]))
+    coding = _CODINGS[int(command["coding"])]
+    count = int(command["bytes" if coding == "RAW" else "coded"])
+    table = b""
+    if coding == "HUFFMAN":
+        table = m.program.luts[int(command["lut"]) :][: isa.CODE_TABLE_BYTES]
+    stored = m.constant(command, "u1", count).tobytes()
+    stream = Stream(coding, stored, int(command["body"]), int(command["bytes"]), table)
+    m.tensor(int(command["out"]))[...] = np.frombuffer(decode(stream), np.int8)
 
 
 def _sync(m: Machine, command: Any) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from edgeq.compiler.emit import Emitter
 from edgeq.compiler.npu.cut import as_copy
 from edgeq.compiler.npu.fit import Compiled, fit_sram, timing
 from edgeq.compiler.npu.hazards import Tokens
+from edgeq.compiler.npu.price import coded
 from edgeq.compiler.npu.residency import Planner
 from edgeq.compiler.npu.schedule import Step
 from edgeq.compiler.views import Views
+from edgeq.compiler.weight_codes import Stream, layer_codes
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Array, Graph
 from edgeq.runtime import isa
@@ -56,7 +59,7 @@ def compile_npu(
     debug(2, "layout", best.layout)
     debug(3, "plan", best.plan)
     debug(4, "steps", *(_line(s, t) for s, t in zip(best.steps, best.tokens, strict=True)))
-    program = _emit(graph, views, placed, best)
+    program = _emit(graph, views, placed, best, target)
     stats = {
         "macs": sum(c.macs for c in commands),
         "arena_bytes": best.layout.arena_bytes,
@@ -94,8 +97,10 @@ def _emit(
     views: Views,
     commands: Sequence[Command],
     made: Compiled,
+    target: Target,
 ) -> Program:
     layout = made.layout
+    store = partial(_stored, {}) if coded(target) else lambda c, _: c
     emitter = Emitter(
         graph,
         {**layout.sram, **layout.arena},
@@ -106,7 +111,8 @@ def _emit(
         emitter.io(name, views.of(name))
     rows: list[Array] = []
     for step, token in zip(made.steps, made.tokens, strict=True):
-        row = np.frombuffer(emitter.command(step.command), isa.COMMAND_DTYPES["END"]).copy()
+        command = store(step.command, commands[step.layer].constants)
+        row = np.frombuffer(emitter.command(command), isa.COMMAND_DTYPES["END"]).copy()
         row["core"], row["wait"], row["signal"] = step.core, token.wait, token.signal
         rows.append(row)
     if len(rows) >= isa.MAX_COMMANDS:
@@ -128,6 +134,20 @@ def _emit(
         sram_bytes=max(layout.sram_bytes, isa.ALIGN),
         cores=made.cores,
     )
+
+
+def _stored(known: dict[bytes, Stream], c: Command, layer: bytes) -> Command:
+    """DMA_WEIGHTS with its stream in the place of the bytes; the commands that read those name it too."""
+    brings = c.opcode == "DMA_WEIGHTS"
+    if not brings and not (c.opcode in ("CONV", "DWCONV") and len(c.ins) > 1):
+        return c
+    stream = known.get(c.constants)
+    if stream is None:
+        stream = known[c.constants] = layer_codes(layer).encode(c.constants)
+    if not brings or stream.coding == "RAW":
+        return replace(c, constants=stream.data)
+    coding = {"coding": isa.CODINGS[stream.coding], "coded": len(stream.data), "body": stream.body}
+    return replace(c, fields={**c.fields, **coding}, constants=stream.data, lut=stream.table)
 
 
 def _constants(target: Target) -> dict[str, Any]:

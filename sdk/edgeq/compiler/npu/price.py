@@ -9,6 +9,7 @@ from edgeq.compiler.clock import decode_cycles, dma_cycles, memory, tile_cycles
 from edgeq.compiler.command import Command
 from edgeq.compiler.estimate import sram_traffic
 from edgeq.compiler.views import View
+from edgeq.compiler.weight_codes import LayerCodes
 from edgeq.compiler.work import Work
 from edgeq.compiler.workload import picture_shape
 from edgeq.runtime import isa
@@ -72,19 +73,25 @@ def transfer(t: Target, view: View, *, write: bool = False) -> Price:
     return Price(cycles, max(cycles - latency, 0), count, count)
 
 
-def weights(t: Target, c: Command) -> Price:
-    """A DMA of the packed weights of CONV or DWCONV: raw bytes without padding, and their scales."""
-    count = weight_bytes(c)
+def weights(t: Target, c: Command, codes: LayerCodes) -> Price:
+    """A DMA of the weights of CONV or DWCONV, decoded on the way, and of their scales."""
+    count = weight_bytes(t, c, codes)
     cycles = dma_cycles(t, 1, count)
     latency = memory(t, "dram").read_latency
-    return Price(cycles, max(cycles - latency, 0), count, count)
+    dram = max(cycles - latency, 0)
+    cycles = max(cycles, latency + decode_cycles(t, len(c.constants)))
+    return Price(cycles, dram, count, len(c.constants))
 
 
-def weight_bytes(c: Command) -> int:
-    """Weights and scales of a CONV or DWCONV as they cross the external bus."""
-    taps, oc = int(c.fields["kh"]) * int(c.fields["kw"]), c.out.dims[3]
-    depth = 1 if c.opcode == "DWCONV" else c.ins[0].dims[3] // int(c.fields["groups"])
-    return -(-taps * oc * depth * c.weight_bits // 8) + SCALE_BYTES * oc
+def weight_bytes(t: Target, c: Command, codes: LayerCodes) -> int:
+    """Coded weights and scales of a CONV or DWCONV as they cross the external bus."""
+    stored = codes.choose(c.constants)[2] if coded(t) else len(c.constants)
+    return stored + SCALE_BYTES * c.out.dims[3]
+
+
+def coded(t: Target) -> bool:
+    """True when the target decodes weights on their way into SRAM."""
+    return t.weight_decoder_bytes_per_cycle > 0
 
 
 def execute(t: Target, c: Command) -> Price:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeq.compiler.allocate import Lifetime
 from edgeq.compiler.npu.cascade import Cascade, Shift, inner_maps, least_rows, unroll
-from edgeq.compiler.npu.price import execute, nbytes, weights
+from edgeq.compiler.npu.price import execute, nbytes
 from edgeq.compiler.npu.rows import Flow
 from edgeq.compiler.npu.tile import Job, align, any_cut, least_bytes
 from edgeq.runtime import isa
@@ -72,7 +72,7 @@ class Runs:
 
     @cached_property
     def _work(self) -> list[int]:
-        return [job.exec_cycles + (job.weight_cycles if job.weighted else 0) for job in self.jobs]
+        return [job.exec_cycles + (job.weight_load.dram_cycles if job.weighted else 0) for job in self.jobs]
 
     @cached_property
     def _needs(self) -> list[list[tuple[int, int]]]:
@@ -181,7 +181,7 @@ class Runs:
             self._memo[key] = self._stripes(run)
         times, busy = self._memo[key]
         layers = [at for at in range(run.first, run.last + 1) if self.jobs[at].weighted]
-        price = {at: weights(self.target, self.jobs[at].command).cycles for at in layers}
+        price = {at: self.jobs[at].weight_load.cycles for at in layers}
         whole = {at: align(len(self.jobs[at].command.constants)) for at in layers}
         chunk = {at: self._chunk(at) for at in layers}
         resident: set[int] = set()

@@ -10,6 +10,7 @@ from edgeq.compiler.npu.cut import as_layout
 from edgeq.compiler.npu.price import Price, execute, nbytes, transfer, weights
 from edgeq.compiler.npu.tile import Tiling, chunked, pieces
 from edgeq.compiler.views import View, contiguous
+from edgeq.compiler.weight_codes import layer_codes
 from edgeq.runtime.target import Target
 
 STAGING = "@"  # roots that begin so are buffers of tiles
@@ -71,6 +72,7 @@ def layer_steps(
     on every core stands before, so that each finds outside what the others have stored.
     """
     made = StepMaker(layer, tiling, kept, t)
+    made.begin(layer, c)
     if cores > 1:
         made.sync(c, cores)
     tiles = prod(n for _, n in tiling.cuts)
@@ -104,6 +106,10 @@ class StepMaker:
         self.rings: dict[tuple[int, str], Ring] = {}
         self.filled = 0
         self.core = 0
+
+    def begin(self, layer: int, c: Command) -> None:
+        """What follows are parts of this layer."""
+        self.layer, self.codes = layer, layer_codes(c.constants)
 
     def done(self) -> LayerSteps:
         for (core, kind), ring in self.rings.items():
@@ -157,7 +163,7 @@ class StepMaker:
             if fill:
                 load = Command("DMA_WEIGHTS", c.node, c.op, (), view, {"bytes": size},
                                constants=c.constants)  # fmt: skip
-                self._add("LOAD_W", load, weights(self.target, c))
+                self._add("LOAD_W", load, weights(self.target, c, self.codes))
             c = replace(c, ins=(*c.ins, view))
         self._add("EXEC", c, price)
 

@@ -24,7 +24,7 @@ def cascade_steps(flow: Flow, run: Cascade, kept: frozenset[str], t: Target) -> 
     made = _Run(run, kept | frozenset(names.values()), t)
     made.out.until = run.last
     for event in unroll(flow, run):
-        made.layer = event.at
+        made.begin(event.at, flow.commands[event.at])
         if isinstance(event, Shift):
             for c in _moved(flow, event, names):
                 made._add("EXEC", c, execute(t, c))

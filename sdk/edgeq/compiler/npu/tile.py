@@ -10,8 +10,9 @@ from math import prod
 
 from edgeq.compiler.command import Command
 from edgeq.compiler.npu.cut import axes, cut, span, weight_chunk
-from edgeq.compiler.npu.price import execute, nbytes, transfer, weight_bytes
+from edgeq.compiler.npu.price import Price, execute, nbytes, transfer, weights
 from edgeq.compiler.views import View
+from edgeq.compiler.weight_codes import layer_codes
 from edgeq.runtime.target import Target
 
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -136,7 +137,7 @@ class Job:
                 part = span(piece.out, 3, 0, channels)
                 stores = chunks * transfer(t, part, write=True).cycles
             moved = loads * load + tiles * stores
-            moved += rounds * self.weight_cycles if self.weighted else 0
+            moved += rounds * self.weight_load.dram_cycles if self.weighted else 0
             issue = t.issue_cycles + 2 * t.rows + t.cols
             run = (self.exec_cycles + (tiles * chunks - 1) * issue) // shared
             size = ins + weights + (-(-out // chunks) if outer else out)
@@ -146,9 +147,9 @@ class Job:
         return results
 
     @cached_property
-    def weight_cycles(self) -> int:
-        rate = self.target.dram_bytes_per_cycle * self.target.dram_efficiency
-        return int(weight_bytes(self.command) / rate)
+    def weight_load(self) -> Price:
+        """All weights in one transfer."""
+        return weights(self.target, self.command, layer_codes(self.command.constants))
 
     def chunk_bytes(self, piece: Command, chunks: int) -> int:
         if not self.weighted:
