@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from edgeq.compiler.work import Work
 from edgeq.errors import CompileError
+from edgeq.graph.ir import Array
 from edgeq.runtime.target import Target
 
 BLOCK_MAX = (32, 64, 128)  # h, w, oc
@@ -52,43 +56,52 @@ def find_block(t: Target, w: Work) -> Block:
     kh, kw = w.dh * (w.kh - 1) + 1, w.dw * (w.kw - 1) + 1
     taps = w.kh * w.kw if w.kind in ("conv", "depthwise") else 0
     repeats = -(-kh // SUBKERNEL) * -(-kw // SUBKERNEL)
-    best: Block | None = None
-    best_cost = best_coverage = float("inf")
-    no_fit: set[tuple[int, int]] = set()
+    depths = []
     depth = max(ud, min(deep, SPLIT_DEPTH))
     while depth <= deep:
         if depth < w.oc:
             depth = _round_up(depth, SPLIT_DEPTH)
-            if depth > deep:
-                break
-        for bh in range(uh, high + 1, uh):
-            for bw in range(uw, wide + 1, uw):
-                if (bh, bw) in no_fit:
-                    continue
-                ih = _round_up((bh - 1) * w.sh + min(kh, SUBKERNEL), uh)
-                iw = _round_up((bw - 1) * w.sw + min(kw, SUBKERNEL), uw)
-                block = Block(bh, bw, depth, ih, iw, depth if w.equal_depth else ic, part)
-                rows = min(bh, w.oh) if w.oh == 1 and w.kh == 1 and uh == 2 else bh
-                if not _fits(t, w, block, rows):
-                    no_fit.add((bh, bw))
-                    continue
-                cost = _cost(w, block, rows, taps, repeats)
-                if cost > best_cost:
-                    continue
-                if cost == best_cost:
-                    coverage = w.ih * w.iw / max(min(w.ih, ih) * min(w.iw, iw), 1)
-                    if coverage > best_coverage or bh > 4 or bw > 4:
-                        continue
-                    best_coverage = coverage
-                else:
-                    best_coverage = float("inf")
-                best, best_cost = block, cost
+        if depth <= deep:
+            depths.append(depth)
         depth += ud
-    if best is None:
+    bd, bh, bw = np.ix_(depths, range(uh, high + 1, uh), range(uw, wide + 1, uw))
+    ih = _round_up((bh - 1) * w.sh + min(kh, SUBKERNEL), uh)
+    iw = _round_up((bw - 1) * w.sw + min(kw, SUBKERNEL), uw)
+    rows = np.minimum(bh, w.oh) if w.oh == 1 and w.kh == 1 and uh == 2 else bh
+    grid = _Grid(bh, bw, bd, ih, iw, bd if w.equal_depth else ic, rows)
+    fits = _fits(t, w, grid)
+    if not fits.any():
         raise CompileError(
             f"{w.kind} {w.kh}x{w.kw} with stride {w.sh}x{w.sw}: no block fits {t.accumulator_kib} KiB of block memory of {t.name}."
         )
-    return best
+    cost = np.where(fits, _cost(w, grid, taps, repeats), np.inf)
+    ties = np.argwhere(cost == cost.min())
+    best, best_coverage = ties[0], float("inf")
+    for tie in ties[1:]:  # of equal ones the first, or a small one that covers more of the input
+        _, y, x = tie
+        if bh[0, y, 0] > 4 or bw[0, 0, x] > 4:
+            continue
+        coverage = w.ih * w.iw / max(min(w.ih, ih[0, y, 0]) * min(w.iw, iw[0, 0, x]), 1)
+        if coverage <= best_coverage:
+            best, best_coverage = tie, coverage
+    d, y, x = best
+    oc = int(bd[d, 0, 0])
+    return Block(
+        int(bh[0, y, 0]), int(bw[0, 0, x]), oc, int(ih[0, y, 0]), int(iw[0, 0, x]),
+        oc if w.equal_depth else ic, part,
+    )  # fmt: skip
+
+
+class _Grid(NamedTuple):
+    """All blocks at once: arrays that broadcast over (depth, height, width). `rows` are those computed."""
+
+    oh: Array
+    ow: Array
+    oc: Array
+    ih: Array
+    iw: Array
+    ic: Array | int
+    rows: Array
 
 
 def _prefers_part_kernel(w: Work) -> bool:
@@ -98,48 +111,52 @@ def _prefers_part_kernel(w: Work) -> bool:
     taps, deep = w.kh * w.kw, 32 if w.bits == 8 else 16
     by_depth = w.ic / _round_up(w.ic, deep)
     by_taps = w.ic / _round_up(w.ic, 8) * taps / _round_up(taps, 4 if w.bits == 8 else 2)
-    return by_taps >= by_depth
+    return bool(by_taps >= by_depth)
 
 
-def _fits(t: Target, w: Work, b: Block, rows: int) -> bool:
+def _fits(t: Target, w: Work, b: _Grid) -> Array:
     """Double-buffered input and accumulator banks against the block memory of one core."""
     macs = t.macs_per_cycle // t.cores
     granule = macs // (16 if w.bits == 32 else 32)
     inputs = b.ih * b.iw * _round_up(b.ic * (w.bits // 8), 8)
     banks = _round_up(-(-inputs // BANK_BYTES) * 2, granule)
     if w.kind == "elementwise":
-        banks *= 2 if w.operands > 1 or w.bits == 32 else 1
+        banks = banks * (2 if w.operands > 1 or w.bits == 32 else 1)
     else:
-        accumulators = rows * b.ow * _round_up(b.oc, 8) * 4
-        banks += _round_up(-(-accumulators // BANK_BYTES) * 2, max(macs // 16, 1))
+        accumulators = b.rows * b.ow * _round_up(b.oc, 8) * 4
+        banks = banks + _round_up(-(-accumulators // BANK_BYTES) * 2, max(macs // 16, 1))
     end = LUT_BANKS if t.accumulator_kib > 16 else 0
-    return OUTPUT_BANKS + banks <= t.accumulator_kib - end
+    return np.asarray(OUTPUT_BANKS + banks <= t.accumulator_kib - end)
 
 
-def _cost(w: Work, b: Block, rows: int, taps: int, repeats: int) -> float:
+def _cost(w: Work, b: _Grid, taps: int, repeats: int) -> Array:
     """Elements fetched per output element; halved when the whole input fits both buffers."""
     elements = w.outputs
     if w.kind == "elementwise":
         cost = elements / (b.oh * b.ow * b.oc)
     else:
-        up, across, deep = -(-w.oh // rows), -(-w.ow // b.ow), -(-w.oc // b.oc)
-        weights = float(taps * w.ic * up * across)
+        up, across, deep = -(-w.oh // b.rows), -(-w.ow // b.ow), -(-w.oc // b.oc)
+        weights = taps * w.ic * up * across * 1.0
         if w.kind != "depthwise":
-            weights *= w.oc
-        inputs = b.ih * b.iw * w.ic * repeats * (w.oh / rows) * (w.ow / b.ow)
+            weights = weights * w.oc
+        inputs = b.ih * b.iw * w.ic * repeats * (w.oh / b.rows) * (w.ow / b.ow)
         cost = (inputs * (1 if w.equal_depth else deep) + weights) / elements
     whole = w.ih * w.iw * w.ic < b.ih * b.iw * b.ic * 2
-    return cost / 2 if whole else cost
+    return np.where(whole, cost / 2, cost)
 
 
 @dataclass(frozen=True, slots=True)
 class UblockCycles:
-    """Cycles of one operation: multipliers, output stage, command issue bound, all together."""
+    """Cycles of one operation: multipliers, output stage, command issue bound, all together.
+
+    `ends` of the total fill and drain the pipeline: an operation that follows at once hides them.
+    """
 
     mac: int
     output: int
     issue: int
     total: int
+    ends: int = 0
 
 
 def ublock_cycles(
@@ -171,8 +188,11 @@ def ublock_cycles(
     blocks = (w.oh / rows) * (w.ow / columns) * (w.oc / deep)  # a part of a block takes its share
     issue = (abs(read - write) + store + first) // 4
     slow, quick = max(first, store, issue), max(min(first, store), issue)
-    total = int(blocks * slow) + quick + read + write
-    return UblockCycles(int(blocks * first) + store, int(blocks * store) + first, issue, total)
+    ends = quick + read + write
+    total = int(blocks * slow) + ends
+    return UblockCycles(
+        int(blocks * first) + store, int(blocks * store) + first, issue, total, ends
+    )
 
 
 def _block_macs(t: Target, w: Work, b: Block, n_hw: int, n_d: int) -> int:
@@ -219,5 +239,5 @@ def stage_rate(t: Target, w: Work) -> float:
     return max(rate, t.output_cycles) if w.function == "lut" else rate
 
 
-def _round_up(n: int, to: int) -> int:
+def _round_up(n: Any, to: int) -> Any:
     return -(-n // to) * to

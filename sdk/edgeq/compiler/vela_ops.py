@@ -39,9 +39,8 @@ class Step:
 
     @property
     def refetch(self) -> int:
-        """How often the weights are read: once per block of rows and columns."""
-        w, b = self.work, self.block
-        return -(-w.oh // b.oh) * -(-w.ow // b.ow)
+        """How often the weights are read."""
+        return refetch(self.work, self.block)
 
     @property
     def scale_bytes(self) -> int:
@@ -88,25 +87,31 @@ def op_cycles(
 ) -> int:
     """NPU cycles without weight transfer; `depth` limits the output channels, `where` moves feature maps."""
     w, b = step.work, step.block
-    places = where or step.where
     if depth:
         w = replace(w, oc=min(depth, w.oc))
-    read = write = 0
-    for place, linear in zip(places[:-1], step.linear[:-1], strict=True):
-        m = memory(t, place)
-        count = min(b.ih, w.ih) * min(b.iw, w.iw) * min(b.ic, w.ic) * w.bits // 8
-        moved = transfer_bytes(m, count, w.iw, w.ic, b.iw, b.ic, w.bits, read=True, linear=linear)
-        read = max(read, m.read_latency + int(moved / m.bytes_per_cycle))
-    m = memory(t, places[-1])
-    count = min(b.oh, w.oh) * min(b.ow, w.ow) * min(b.oc, w.oc)
-    moved = transfer_bytes(
-        m, count, w.ow, w.oc, b.ow, b.oc, 8, read=False, linear=step.linear[-1], cores=t.cores
-    )
-    write = m.write_latency + int(moved / m.bytes_per_cycle)
+    read, write = ends(t, w, b, where or step.where, step.linear)
     bias = memory(t, "sram" if step.buffered else "dram").read_latency
     return (
         step.layer.groups * ublock_cycles(t, w, b, read=read, write=write, bias_latency=bias).total
     )
+
+
+def ends(
+    t: Target, w: Work, b: Block, where: tuple[str, ...], linear: tuple[bool, ...]
+) -> tuple[int, int]:
+    """Cycles to fetch the first input block and to store the last output block."""
+    read = 0
+    for place, flat in zip(where[:-1], linear[:-1], strict=True):
+        m = memory(t, place)
+        count = min(b.ih, w.ih) * min(b.iw, w.iw) * min(b.ic, w.ic) * w.bits // 8
+        moved = transfer_bytes(m, count, w.iw, w.ic, b.iw, b.ic, w.bits, read=True, linear=flat)
+        read = max(read, m.read_latency + int(moved / m.bytes_per_cycle))
+    m = memory(t, where[-1])
+    count = min(b.oh, w.oh) * min(b.ow, w.ow) * min(b.oc, w.oc)
+    moved = transfer_bytes(
+        m, count, w.ow, w.oc, b.ow, b.oc, 8, read=False, linear=linear[-1], cores=t.cores
+    )
+    return read, m.write_latency + int(moved / m.bytes_per_cycle)
 
 
 def transfer_bytes(
@@ -137,40 +142,47 @@ class Traffic:
 
 def traffic(step: Step) -> Traffic:
     """Feature-map elements moved between memory and block memory over the whole operation."""
-    w, b = step.work, step.block
-    out = w.oh * w.ow * (w.oc if step.linear[-1] else _brick(w.oc))
+    return map_traffic(step.work, step.block, step.linear)
+
+
+def map_traffic(w: Work, b: Block, linear: tuple[bool, ...]) -> Traffic:
+    """The same from plain numbers; `linear` says of every input, then of the output, how it lies."""
+    out = w.oh * w.ow * (w.oc if linear[-1] else _brick(w.oc))
+    operands = len(linear) - 1
     if w.kind == "elementwise":
-        one = w.oh * w.ow * (w.oc if step.linear[0] else _brick(w.oc))
-        return Traffic((one,) * len(step.where[:-1]), out)
+        return Traffic((w.oh * w.ow * (w.oc if linear[0] else _brick(w.oc)),) * operands, out)
     deep = 1 if w.equal_depth else -(-w.oc // min(b.oc, w.oc))
     parts = -(-w.kh // SUBKERNEL) * -(-w.kw // SUBKERNEL) if w.kind != "gemm" else 1
-    channels = w.ic if step.linear[0] else _brick(w.ic)
-    one = min(b.ih, w.ih) * min(b.iw, w.iw) * channels * parts * step.refetch * deep
-    return Traffic((one, *(w.ih * w.iw * w.ic for _ in step.where[1:-1])), out)
+    channels = w.ic if linear[0] else _brick(w.ic)
+    one = min(b.ih, w.ih) * min(b.iw, w.iw) * channels * parts * refetch(w, b) * deep
+    return Traffic((one, *(w.ih * w.iw * w.ic,) * (operands - 1)), out)
+
+
+def refetch(w: Work, b: Block) -> int:
+    """How often the weights are read: once per block of rows and columns."""
+    return -(-w.oh // b.oh) * -(-w.ow // b.ow)
+
+
+def map_bytes(
+    t: Target, w: Work, b: Block, where: tuple[str, ...], linear: tuple[bool, ...]
+) -> dict[str, float]:
+    """Bytes of feature maps on each memory over the whole operation."""
+    moved = map_traffic(w, b, linear)
+    out: dict[str, float] = {"sram": 0.0, "dram": 0.0}
+    for place, flat, count in zip(where[:-1], linear[:-1], moved.inputs, strict=True):
+        out[place] += transfer_bytes(
+            memory(t, place), count * w.bits // 8, w.iw, w.ic, b.iw, b.ic, w.bits, read=True, linear=flat
+        )  # fmt: skip
+    out[where[-1]] += transfer_bytes(
+        memory(t, where[-1]), moved.output, w.ow, w.oc, b.ow, b.oc, 8, read=False, linear=linear[-1], cores=t.cores
+    )  # fmt: skip
+    return out
 
 
 def memory_bytes(t: Target, step: Step) -> dict[str, float]:
     """Bytes on each memory over the whole operation: feature maps, weights, scales, staging."""
-    w, b, moved = step.work, step.block, traffic(step)
-    out: dict[str, float] = {"sram": 0.0, "dram": 0.0}
-    for place, linear, count in zip(step.where[:-1], step.linear[:-1], moved.inputs, strict=True):
-        m = memory(t, place)
-        out[place] += transfer_bytes(
-            m, count * w.bits // 8, w.iw, w.ic, b.iw, b.ic, w.bits, read=True, linear=linear
-        )
-    m = memory(t, step.where[-1])
-    out[step.where[-1]] += transfer_bytes(
-        m,
-        moved.output,
-        w.ow,
-        w.oc,
-        b.ow,
-        b.oc,
-        8,
-        read=False,
-        linear=step.linear[-1],
-        cores=t.cores,
-    )
+    w = step.work
+    out = map_bytes(t, w, step.block, step.where, step.linear)
     out = {place: count * step.layer.groups for place, count in out.items()}
     reads, early = step.refetch * step.weight_bytes, step.weight_bytes
     if step.buffered:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from edgeq.compiler.clock import decode_cycles, dma_cycles, memory, tile_cycles
 from edgeq.compiler.command import Command
 from edgeq.compiler.estimate import sram_traffic
+from edgeq.compiler.ublock import find_block, ublock_cycles
+from edgeq.compiler.vela_ops import ends, map_bytes, refetch
 from edgeq.compiler.views import View
 from edgeq.compiler.weight_codes import LayerCodes
 from edgeq.compiler.work import Work
@@ -30,6 +32,7 @@ class Price:
     sram_bytes: int = 0
     vector: int = 0
     macs: int = 0
+    ends: int = 0  # of the cycles, those that a part of the same layer behind this one hides
 
 
 def nbytes(view: View) -> int:
@@ -65,8 +68,14 @@ def runs(view: View, burst: int = 1) -> tuple[int, int]:
 
 
 def transfer(t: Target, view: View, *, write: bool = False) -> Price:
-    """A DMA between SRAM and `view` outside."""
+    """A DMA between SRAM and `view` outside.
+
+    A micro-block array has no DMA for feature maps: it fetches its input itself, and what does not
+    lie in bricks pixel by pixel, a burst for as many channels as a micro block takes.
+    """
     rows, row = runs(view, max(t.dram_burst_bytes, 1))
+    if not write and in_rows(t, view):
+        rows, row = -(-nbytes(view) // t.ublock_ic), t.ublock_ic
     cycles = dma_cycles(t, rows, row, write=write)
     latency = memory(t, "dram").write_latency if write else memory(t, "dram").read_latency
     count = rows * row
@@ -94,19 +103,65 @@ def coded(t: Target) -> bool:
     return t.weight_decoder_bytes_per_cycle > 0
 
 
+def in_rows(t: Target, view: View) -> bool:
+    """True for a map that a micro-block array reads row by row: too few channels for a brick."""
+    return t.dataflow == "ublock" and picture_shape(view.dims)[2] < t.ublock_ic
+
+
 def execute(t: Target, c: Command) -> Price:
     """An EXEC with its operands in SRAM."""
     work, groups = work_of(c)
-    cycles = groups * tile_cycles(t, work).total
-    if work.weight_count and t.dataflow != "ublock":
-        cycles = max(cycles, decode_cycles(t, groups * work.weight_count * work.weight_bits // 8))
+    hidden = 0
+    if t.dataflow == "ublock":
+        cycles, hidden = _blocks(t, work, groups, _linear(t, c, work))
+    else:
+        cycles = groups * tile_cycles(t, work).total
+        if work.weight_count:
+            count = groups * work.weight_count * work.weight_bits // 8
+            cycles = max(cycles, decode_cycles(t, count))
     vector = 0 if work.weighted else work.outputs * max(work.taps, work.operands)
     return Price(
         cycles,
         sram_bytes=sram_traffic(t, work) * groups,
         vector=(vector + work.outputs) * groups,
         macs=work.macs * groups,
+        ends=hidden,
     )
+
+
+def parts_cycles(t: Target, c: Command, channels: int, count: int) -> int:
+    """Cycles of `count` parts of a layer like `c`, with so many of its channels, on micro blocks."""
+    work, groups = work_of(c)
+    if channels < c.out.dims[-1]:
+        if groups == 1:
+            work = replace(work, oc=channels)
+        else:
+            groups = channels // work.oc
+    cycles, hidden = _blocks(t, work, groups, _linear(t, c, work))
+    return count * (cycles - hidden) + hidden
+
+
+def _linear(t: Target, c: Command, w: Work) -> tuple[bool, ...]:
+    """Of every feature map of a command, the output last: does it lie row by row?"""
+    return tuple(in_rows(t, v) for v in (*c.ins[: max(w.operands, 1)], c.out))
+
+
+def _blocks(t: Target, w: Work, groups: int, linear: tuple[bool, ...]) -> tuple[int, int]:
+    """Cycles of a micro-block array, and those of them at its ends.
+
+    The array is never quicker than the SRAM port, through which every block fetches its input and
+    its weights anew.
+    """
+    b = find_block(t, w)
+    where = ("sram",) * len(linear)
+    read, write = ends(t, w, b, where, linear)
+    latency = memory(t, "sram").read_latency
+    one = ublock_cycles(t, w, b, read=read, write=write, bias_latency=latency)
+    moved = map_bytes(t, w, b, where, linear)["sram"]
+    moved += refetch(w, b) * (w.weight_count * w.weight_bits // 8)
+    port = int(groups * moved / t.sram_bytes_per_cycle)
+    cycles = groups * one.total + t.issue_cycles
+    return max(cycles, port), max(min(one.ends, cycles - port), 0)
 
 
 def work_of(c: Command) -> tuple[Work, int]:

@@ -105,10 +105,13 @@ class StepMaker:
         self.out = LayerSteps()
         self.rings: dict[tuple[int, str], Ring] = {}
         self.filled = 0
+        self.running: set[int] = set()  # cores that have begun the layer
         self.core = 0
 
     def begin(self, layer: int, c: Command) -> None:
         """What follows are parts of this layer."""
+        if layer != self.layer:
+            self.running.clear()
         self.layer, self.codes = layer, layer_codes(c.constants)
 
     def done(self) -> LayerSteps:
@@ -156,6 +159,9 @@ class StepMaker:
 
     def execute(self, c: Command) -> None:
         price = execute(self.target, c)
+        if self.core in self.running:  # the pipeline is full, it drains behind the last part
+            price = replace(price, cycles=price.cycles - price.ends)
+        self.running.add(self.core)
         if c.opcode in ("CONV", "DWCONV"):
             size = len(c.constants)
             root, fill = self._ring("w").take(c.constants, size)

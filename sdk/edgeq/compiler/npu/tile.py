@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from math import prod
 
 from edgeq.compiler.command import Command
 from edgeq.compiler.npu.cut import axes, cut, span, weight_chunk
-from edgeq.compiler.npu.price import Price, execute, nbytes, transfer, weights
+from edgeq.compiler.npu.price import Price, execute, nbytes, parts_cycles, transfer, weights
 from edgeq.compiler.views import View
 from edgeq.compiler.weight_codes import layer_codes
 from edgeq.runtime.target import Target
@@ -138,13 +139,24 @@ class Job:
                 stores = chunks * transfer(t, part, write=True).cycles
             moved = loads * load + tiles * stores
             moved += rounds * self.weight_load.dram_cycles if self.weighted else 0
-            issue = t.issue_cycles + 2 * t.rows + t.cols
-            run = (self.exec_cycles + (tiles * chunks - 1) * issue) // shared
+            run = self._run_cycles(piece, tiles, chunks) // shared
             size = ins + weights + (-(-out // chunks) if outer else out)
             results.append(
                 Tiling(cuts, chunks, outer, slots, size, weights, max(moved, run) + load + store)
             )
         return results
+
+    def _run_cycles(self, piece: Command, tiles: int, chunks: int) -> int:
+        """Cycles of all EXEC, when the layer runs as pieces like this one and so many weight chunks."""
+        t = self.target
+        if t.dataflow == "ublock" and tiles * chunks > 1 and piece.opcode != "COPY":
+            channels = piece.out.dims[-1]
+            if chunks > 1:
+                unit = weight_chunk(self.command)
+                channels = math.ceil(math.ceil(channels / unit) / chunks) * unit
+            return parts_cycles(t, piece, channels, tiles * chunks)
+        issue = t.issue_cycles + 2 * t.rows + t.cols
+        return self.exec_cycles + (tiles * chunks - 1) * issue
 
     @cached_property
     def weight_load(self) -> Price:
