@@ -51,7 +51,8 @@ EQ_TARGET EQ_INLINE void panel(const eq_dw *a, const int8_t *const *in, uint8_t 
       }
       sums[i] = acc;
     }
-    eq_finish512(&a->e, c, a->channels - c, sums, 1, out + first, at, n);
+    eq_finish512(&a->e, c, a->channels - c < 16 ? a->channels - c : 16, sums, 1, out + first, at,
+                 n);
   }
 }
 

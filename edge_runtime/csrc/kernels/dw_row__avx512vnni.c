@@ -8,13 +8,12 @@
 
 enum { SEGMENT = 16 };                        /* output columns at a time */
 enum { COLUMNS = 2 * (SEGMENT + 3) + 5 + 4 }; /* input columns they reach, at most, and slack */
-enum { NONE, PIECES, BYTES, WORDS };
 
 /* Rows of four vectors. */
 typedef struct {
-  eq_step512 pre[4], post[4];
-  __m512i start[4];
-  eq_knots512 t;
+  eq_scale512 scale[4];
+  __m512i start[4], zp[2], lo, hi;
+  eq_pieces512 t;
 } rows4;
 
 /* Vector v of a per-channel row: lane l holds entries 4v..4v+3 after p + at[l]. */
@@ -28,39 +27,36 @@ EQ_TARGET EQ_INLINE __m512i spread(const void *p, const int *at, int v) {
 #undef LANE
 }
 
-EQ_TARGET EQ_INLINE eq_step512 step_of(__m512i m, __m512i zp, __m512i lo, __m512i hi) {
-  return (eq_step512){_mm512_castsi512_ps(m), _mm512_cvtepi32_ps(_mm512_sub_epi32(lo, zp)),
-                      _mm512_cvtepi32_ps(_mm512_sub_epi32(hi, zp)), zp};
-}
-
 EQ_TARGET EQ_INLINE void rows_of(rows4 *r, const eq_epilogue *e, int c, const int *at,
-                                 const int KIND) {
-  const int32_t end = KIND == BYTES ? 127 : 32767;
+                                 const eq_kind512 KIND) {
 #pragma GCC unroll 4
   for (int v = 0; v < 4; v++) {
-    const __m512i m = spread(e->m + c, at, v), zp = spread(e->zp + c, at, v);
-    const __m512i lo = spread(e->lo + c, at, v), hi = spread(e->hi + c, at, v);
-    if (KIND == NONE) {
-      r->pre[v] = step_of(m, zp, lo, hi);
-    } else {
-      r->pre[v] = step_of(m, _mm512_set1_epi32(e->pre_zero), _mm512_set1_epi32(-end - 1),
-                          _mm512_set1_epi32(end));
-      r->post[v] = step_of(spread(e->r + c, at, v), zp, lo, hi);
-    }
+    r->scale[v].m = _mm512_castsi512_ps(spread(e->m + c, at, v));
+    r->scale[v].r = eq_after512(e, _mm512_castsi512_ps(spread(e->r + c, at, v)));
     r->start[v] = _mm512_sub_epi32(spread(e->bias + c, at, v),
                                    _mm512_slli_epi32(spread(e->wsum + c, at, v), 7));
   }
-  if (KIND == PIECES) r->t = eq_knots512_of(e->knots);
+  eq_bounds512 b[2];
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; k++) {
+#define ROW(name) spread(e->name + c, at, 2 * k), spread(e->name + c, at, 2 * k + 1)
+    b[k] = eq_bounds512_from(e, ROW(zp), ROW(lo), ROW(hi));
+#undef ROW
+    r->zp[k] = b[k].zp;
+  }
+  r->lo = _mm512_packs_epi16(b[0].lo, b[1].lo), r->hi = _mm512_packs_epi16(b[0].hi, b[1].hi);
+  r->t = eq_pieces512_of(e, KIND);
 }
 
-EQ_TARGET EQ_INLINE __m512i value(__m512i acc, const eq_epilogue *e, const rows4 *r, int v,
-                                  const int KIND, const bool GATE) {
-  const __m512i x = eq_apply512(acc, &r->pre[v]);
-  if (KIND == NONE) return x;
-  const __m512i y = KIND == PIECES  ? eq_pieces512(x, &r->t)
-                    : KIND == BYTES ? eq_lut8_512(x, e->table)
-                                    : eq_lut16_512(x, e->table);
-  return GATE ? eq_gate512(acc, y, &r->post[v]) : e->step ? eq_apply512(y, &r->post[v]) : y;
+/* 64 outputs in the order of memory. */
+EQ_TARGET EQ_INLINE __m512i outputs(const __m512i *acc, const eq_epilogue *e, const rows4 *r,
+                                    const eq_kind512 KIND, const bool GATE) {
+  const eq_scale512 *s = r->scale;
+  const __m512i a = eq_words512(acc[0], acc[1], &s[0], &s[1], NULL, e, &r->t, KIND, GATE);
+  const __m512i b = eq_words512(acc[2], acc[3], &s[2], &s[3], NULL, e, &r->t, KIND, GATE);
+  const __m512i v =
+      _mm512_packs_epi16(_mm512_adds_epi16(a, r->zp[0]), _mm512_adds_epi16(b, r->zp[1]));
+  return _mm512_min_epi8(_mm512_max_epi8(v, r->lo), r->hi);
 }
 
 /* Four rows of 64 bytes -> [channel][row] in four vectors. */
@@ -125,7 +121,7 @@ EQ_TARGET EQ_INLINE void fill(const eq_dw_row *a, const window *w, int x, int c,
 /* All outputs of channels c.. ; K is 3 or 5. buffer[quad][v][column] holds 64 or 16 bytes each;
  * with 16 the even columns of a stride of 2 come first, so that four outputs' columns adjoin. */
 EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const int K,
-                               const bool WIDE, const int KIND, const bool GATE) {
+                               const bool WIDE, const eq_kind512 KIND, const bool GATE) {
   enum { QUADS = 2 };
   const int quads = (K + 3) / 4, s = a->stride, lane = WIDE ? 64 : 16;
   const int last = a->lanes - c - 16;
@@ -149,6 +145,7 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
       }
       interleave(tap[0], tap[1], tap[2], tap[3], w + (kx * quads + q) * 4);
     }
+  const __m128i tail = eq_tail512(channels > 16 ? (channels - 1) % 16 + 1 : channels);
   _Alignas(64) uint8_t buffer[QUADS * 4 * COLUMNS * 64];
   const int group = WIDE ? 1 : 4, plane = (WIDE ? COLUMNS : 4 * COLUMNS) * lane;
   /* 16 channels are read across stores, which only works well once those have left the core */
@@ -184,11 +181,7 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
             acc[k] = _mm512_dpbusd_epi32(acc[k], _mm512_loadu_si512(from + k * plane),
                                          w[(kx * quads + q) * 4 + k]);
       }
-      __m512i y[4];
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; k++) y[k] = value(acc[k], &a->e, &r, k, KIND, GATE);
-      const __m512i bytes =
-          _mm512_packs_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_packs_epi32(y[2], y[3]));
+      const __m512i bytes = outputs(acc, &a->e, &r, KIND, GATE);
       uint8_t *to = a->out + oy * a->out_line + (first + i) * a->out_pixel + c;
       if (WIDE && channels == 64) {
         _mm512_storeu_si512(to, bytes);
@@ -201,9 +194,10 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
       for (int l = 0; l < 4; l++)
         if (WIDE) {
           if (channels > 16 * l)
-            eq_write512(to + 16 * l, lanes[l], channels - 16 * l < 16 ? channels - 16 * l : 16);
+            eq_write512(to + 16 * l, lanes[l], channels - 16 * l < 16 ? channels - 16 * l : 16,
+                        tail);
         } else if (i + l < n) {
-          eq_write512(to + l * a->out_pixel, lanes[l], channels);
+          eq_write512(to + l * a->out_pixel, lanes[l], channels, tail);
         }
     }
   }
@@ -222,28 +216,30 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
     else                                                                                           \
       chunk(a, c, n, 5, false, kind, gate);                                                        \
   }
-CHUNK(none, NONE, false)
-CHUNK(pieces_gate, PIECES, true)
-CHUNK(pieces, PIECES, false)
-CHUNK(bytes, BYTES, false)
-CHUNK(words_gate, WORDS, true)
-CHUNK(words, WORDS, false)
+CHUNK(small, EQ_SMALL512, false)
+CHUNK(plain, EQ_PLAIN512, false)
+CHUNK(pieces, EQ_PIECES512, false)
+CHUNK(pieces_gate, EQ_PIECES512, true)
+CHUNK(table, EQ_TABLE512, false)
+CHUNK(table_gate, EQ_TABLE512, true)
+CHUNK(bytes, EQ_BYTES512, false)
 
 void eq_dw_row__avx512vnni(const eq_dw_row *a) {
-  static void (*const chunks[6][2])(const eq_dw_row *, int, int) = {
-      {none_3, none_5},   {pieces_gate_3, pieces_gate_5}, {pieces_3, pieces_5},
-      {bytes_3, bytes_5}, {words_gate_3, words_gate_5},   {words_3, words_5}};
-  const eq_epilogue *e = &a->e;
-  const int kind = e->lut_kind == EQ_LUT_NONE   ? 0
-                   : e->lut_kind == EQ_LUT_LUT8 ? 3
-                                                : (e->knots ? 1 : 4) + (e->gate ? 0 : 1);
+  static void (*const kinds[][2][2])(const eq_dw_row *, int, int) = {
+      [EQ_SMALL512] = {{small_3, small_5}, {small_3, small_5}},
+      [EQ_PLAIN512] = {{plain_3, plain_5}, {plain_3, plain_5}},
+      [EQ_PIECES512] = {{pieces_3, pieces_5}, {pieces_gate_3, pieces_gate_5}},
+      [EQ_TABLE512] = {{table_3, table_5}, {table_gate_3, table_gate_5}},
+      [EQ_BYTES512] = {{bytes_3, bytes_5}, {bytes_3, bytes_5}}};
+  void (*const run)(const eq_dw_row *, int, int) =
+      kinds[eq_kind512_of(&a->e)][a->e.gate][a->k == 5];
   for (int c = 0;
        c < a->channels;) { /* 64 channels, or 16 where that would waste most of a register */
     const int rest = a->channels - c, n = rest >= 64  ? 64
                                           : rest > 48 ? rest
                                           : rest > 16 ? 16
                                                       : rest;
-    chunks[kind][a->k == 5](a, c, n);
+    run(a, c, n);
     c += n;
   }
 }

@@ -1,6 +1,7 @@
-/* epilogue_avx512.h: 16 int32 accumulators -> 16 output integers, equal to epilogue.h lane by lane.
- * clamp(rint(x) + zp, lo, hi) is computed as rint(clamp(x, lo - zp, hi - zp)) + zp: the bounds are
- * integers, so both are the same number, and nothing overflows. */
+/* epilogue_avx512.h: the epilogue in AVX-512, equal to epilogue.h lane by lane. After a rounding
+ * everything is int16, 32 values in a register, because saturation is the clamp of the law:
+ * eq_prepare says where that holds (e->words). vpackssdw puts two registers of accumulators side by
+ * side in every 128-bit lane; vpunpck* undo it. */
 #ifndef EDGEQ_EPILOGUE_AVX512_H
 #define EDGEQ_EPILOGUE_AVX512_H
 #include <immintrin.h>
@@ -9,147 +10,200 @@
 
 #define EQ_TARGET EQ_TARGET_AVX512VNNI
 
-/* One rounding step for 16 channels: multiplier, bounds relative to zp, zp. */
-typedef struct {
-  __m512 m, lo, hi;
-  __m512i zp;
-} eq_step512;
+/* SMALL: no table and e->small. The others take any multiplier. */
+typedef enum { EQ_SMALL512, EQ_PLAIN512, EQ_PIECES512, EQ_TABLE512, EQ_BYTES512 } eq_kind512;
 
-/* Rows of one 16-channel panel. */
-typedef struct {
-  eq_step512 pre, post; /* without a table `pre` is the whole epilogue */
-  int channels;         /* of the 16, those that exist */
-} eq_panel512;
-
-EQ_TARGET EQ_INLINE eq_step512 eq_step512_of(const float *m, __m512i zp, __m512i lo, __m512i hi) {
-  return (eq_step512){_mm512_loadu_ps(m), _mm512_cvtepi32_ps(_mm512_sub_epi32(lo, zp)),
-                      _mm512_cvtepi32_ps(_mm512_sub_epi32(hi, zp)), zp};
+static inline eq_kind512 eq_kind512_of(const eq_epilogue *e) {
+  if (e->lut_kind == EQ_LUT_NONE) return e->small ? EQ_SMALL512 : EQ_PLAIN512;
+  if (e->lut_kind == EQ_LUT_LUT8) return EQ_BYTES512;
+  return e->pieces ? EQ_PIECES512 : EQ_TABLE512;
 }
 
-/* Rows of the panel that starts at channel c; rows are padded to 16, so full loads are inside. */
-EQ_TARGET EQ_INLINE eq_panel512 eq_panel512_of(const eq_epilogue *e, int c, int channels) {
-  const __m512i zp = _mm512_loadu_si512(e->zp + c);
-  const __m512i lo = _mm512_loadu_si512(e->lo + c), hi = _mm512_loadu_si512(e->hi + c);
-  eq_panel512 p = {.channels = channels < 16 ? channels : 16};
-  if (e->lut_kind == EQ_LUT_NONE) {
-    p.pre = eq_step512_of(e->m + c, zp, lo, hi);
-    p.post = p.pre;
-  } else {
-    const int32_t end = e->lut_kind == EQ_LUT_LUT8 ? 127 : 32767;
-    p.pre = eq_step512_of(e->m + c, _mm512_set1_epi32(e->pre_zero), _mm512_set1_epi32(-end - 1),
-                          _mm512_set1_epi32(end));
-    p.post = eq_step512_of(e->r + c, zp, lo, hi);
+/* Registers of a table of straight pieces; negative arguments use entries 0..31. */
+typedef struct {
+  __m512i base[2], slope[2];
+} eq_pieces512;
+
+/* Zeros where KIND has none. */
+EQ_TARGET EQ_INLINE eq_pieces512 eq_pieces512_of(const eq_epilogue *e, const eq_kind512 KIND) {
+  eq_pieces512 t;
+  for (int i = 0; i < 2; i++) {
+    const int16_t *p = e->pieces + (i ? 0 : 32);
+    t.base[i] = KIND == EQ_PIECES512 ? _mm512_loadu_si512(p) : _mm512_setzero_si512();
+    t.slope[i] = KIND == EQ_PIECES512 ? _mm512_loadu_si512(p + 64) : _mm512_setzero_si512();
   }
-  return p;
+  return t;
 }
 
-EQ_TARGET EQ_INLINE __m512i eq_apply512(__m512i x, const eq_step512 *s) {
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(x), s->m);
-  v = _mm512_min_ps(_mm512_max_ps(v, s->lo), s->hi);
-  return _mm512_add_epi32(_mm512_cvtps_epi32(v), s->zp);
+/* base + ((slope * f + 64) >> 7) = base + ((8 * slope * (f << 5) + 2^14) >> 15) = vpmulhrsw. */
+EQ_TARGET EQ_INLINE __m512i eq_pieces512_at(__m512i x, const eq_pieces512 *t) {
+  const __m512i piece = _mm512_srai_epi16(x, 10); /* the permutes use its low 6 bits */
+  const __m512i base = _mm512_permutex2var_epi16(t->base[0], piece, t->base[1]);
+  const __m512i slope = _mm512_permutex2var_epi16(t->slope[0], piece, t->slope[1]);
+  const __m512i f = _mm512_and_si512(_mm512_slli_epi16(x, 5), _mm512_set1_epi16(0x7fff));
+  return _mm512_add_epi16(base, _mm512_mulhrs_epi16(slope, f));
 }
 
-/* Gated activation: the accumulator, its multiplier and the table value t. */
-EQ_TARGET EQ_INLINE __m512i eq_gate512(__m512i acc, __m512i t, const eq_step512 *s) {
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), s->m);
-  v = _mm512_mul_ps(v, _mm512_cvtepi32_ps(t));
-  v = _mm512_min_ps(_mm512_max_ps(v, s->lo), s->hi);
-  return _mm512_add_epi32(_mm512_cvtps_epi32(v), s->zp);
-}
-
-/* 16 lookups in a table of 256 int16 values by x in [-128, 127]: the table is eight registers of
- * 32, four two-register permutes cover it. */
-EQ_TARGET EQ_INLINE __m512i eq_lut8_512(__m512i x, const int16_t *table) {
-  const __m256i i = _mm512_cvtepi32_epi16(_mm512_add_epi32(x, _mm512_set1_epi32(128)));
-  const __m512i at = _mm512_castsi256_si512(i); /* only the low half matters */
-  __m512i t[8];
+/* 32 entries of table[0 .. 64 * groups) by their index; the low 6 bits go through a permute of two
+ * registers, the others choose among the groups. */
+EQ_TARGET EQ_INLINE __m512i eq_choose512(const int16_t *table, __m512i index, const int GROUPS) {
+  __m512i v[8];
 #pragma GCC unroll 8
-  for (int k = 0; k < 8; k++) t[k] = _mm512_loadu_si512(table + 32 * k);
-  const __mmask32 bit6 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(64));
-  const __mmask32 bit7 = _mm512_test_epi16_mask(at, _mm512_set1_epi16(128));
-  const __m512i a = _mm512_permutex2var_epi16(t[0], at, t[1]);
-  const __m512i b = _mm512_permutex2var_epi16(t[2], at, t[3]);
-  const __m512i c = _mm512_permutex2var_epi16(t[4], at, t[5]);
-  const __m512i d = _mm512_permutex2var_epi16(t[6], at, t[7]);
-  const __m512i low = _mm512_mask_blend_epi16(bit6, a, b),
-                high = _mm512_mask_blend_epi16(bit6, c, d);
-  const __m512i v = _mm512_mask_blend_epi16(bit7, low, high);
-  return _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v));
+  for (int k = 0; k < GROUPS; k++)
+    v[k] = _mm512_permutex2var_epi16(_mm512_loadu_si512(table + 64 * k), index,
+                                     _mm512_loadu_si512(table + 64 * k + 32));
+#pragma GCC unroll 3
+  for (int half = 1; half < GROUPS; half *= 2) {
+    const __mmask32 upper = _mm512_test_epi16_mask(index, _mm512_set1_epi16((short)(64 * half)));
+#pragma GCC unroll 4
+    for (int k = 0; k < GROUPS; k += 2 * half)
+      v[k] = _mm512_mask_blend_epi16(upper, v[k], v[k + half]);
+  }
+  return v[0];
 }
 
-/* One gather of 32 bits brings T[i] and T[i+1]; i <= 511, so the last pair is the table's end. */
-EQ_TARGET EQ_INLINE __m512i eq_lut16_512(__m512i x, const int16_t *table) {
-  const __m512i u = _mm512_add_epi32(x, _mm512_set1_epi32(32768));
-  const __m512i pair = _mm512_i32gather_epi32(_mm512_srai_epi32(u, 7), table, 2);
-  const __m512i f = _mm512_and_si512(u, _mm512_set1_epi32(127));
-  const __m512i t = _mm512_srai_epi32(_mm512_slli_epi32(pair, 16), 16);
-  const __m512i rise = _mm512_mullo_epi32(_mm512_sub_epi32(_mm512_srai_epi32(pair, 16), t), f);
-  return _mm512_add_epi32(t, _mm512_srai_epi32(_mm512_add_epi32(rise, _mm512_set1_epi32(64)), 7));
+/* 32 lookups by int16 in a table of 513 entries whose steps fit int16. */
+EQ_TARGET EQ_INLINE __m512i eq_table512_at(__m512i x, const int16_t *table) {
+  const __m512i i = _mm512_srli_epi16(_mm512_xor_si512(x, _mm512_set1_epi16(-32768)), 7);
+  const __m512i f = _mm512_and_si512(_mm512_slli_epi16(x, 8), _mm512_set1_epi16(0x7fff));
+  const __m512i t = eq_choose512(table, i, 8), next = eq_choose512(table + 1, i, 8);
+  return _mm512_add_epi16(t, _mm512_mulhrs_epi16(_mm512_sub_epi16(next, t), f));
 }
 
-/* Knots of a table of 64 straight pieces in four registers. */
+/* 32 lookups by x in [-128, 127] in a table of 256 entries. */
+EQ_TARGET EQ_INLINE __m512i eq_bytes512_at(__m512i x, const int16_t *table) {
+  return eq_choose512(table, _mm512_add_epi16(x, _mm512_set1_epi16(128)), 4);
+}
+
+/* What a register of 16 accumulators meets: m before the table, r after it. */
 typedef struct {
-  __m512i k[4];
-} eq_knots512;
+  __m512 m, r;
+} eq_scale512;
 
-EQ_TARGET EQ_INLINE eq_knots512 eq_knots512_of(const int32_t *knots) {
-  return (eq_knots512){{_mm512_loadu_si512(knots), _mm512_loadu_si512(knots + 16),
-                        _mm512_loadu_si512(knots + 32), _mm512_loadu_si512(knots + 48)}};
+/* r times 2^-16, because table values enter the product in the upper half of 32 bits. */
+EQ_TARGET EQ_INLINE __m512 eq_after512(const eq_epilogue *e, __m512 r) {
+  return e->step || e->gate ? _mm512_mul_ps(r, _mm512_set1_ps(0x1p-16f)) : _mm512_set1_ps(0x1p-16f);
 }
 
-/* base + ((slope * f + 64) >> 7) is (64 + base * 128 + slope * f) >> 7: one vpdpwssd. */
-EQ_TARGET EQ_INLINE __m512i eq_pieces512(__m512i x, const eq_knots512 *t) {
-  /* the permutes use 5 bits of the index: the sign of x tells the halves of the table apart */
-  const __m512i piece = _mm512_srai_epi32(x, 10);
-  const __m512i low = _mm512_permutex2var_epi32(t->k[0], piece, t->k[1]);
-  const __m512i high = _mm512_permutex2var_epi32(t->k[2], piece, t->k[3]);
-  const __mmask16 negative = _mm512_cmplt_epi32_mask(x, _mm512_setzero_si512());
-  const __m512i pair = _mm512_mask_blend_epi32(negative, high, low);
-  const __m512i factors =
-      _mm512_ternarylogic_epi32(/* (x << 16 & mask) | 128 */
-                                _mm512_slli_epi32(x, 16), _mm512_set1_epi32(1023 << 16),
-                                _mm512_set1_epi32(128), 0xea);
-  return _mm512_srai_epi32(_mm512_dpwssd_epi32(_mm512_set1_epi32(64), pair, factors), 7);
+EQ_TARGET EQ_INLINE eq_scale512 eq_scale512_of(const eq_epilogue *e, int c) {
+  return (eq_scale512){_mm512_loadu_ps(e->m + c), eq_after512(e, _mm512_loadu_ps(e->r + c))};
 }
 
-/* Write `n` <= 16 bytes of v without a masked store, which costs more on the CPUs measured. */
-EQ_TARGET EQ_INLINE void eq_write512(uint8_t *out, __m128i v, int n) {
-  uint8_t part[16];
+/* Saturation cuts what is too low; vcvtps2dq makes 2^31 and more INT_MIN, so the top is cut here.
+ */
+EQ_TARGET EQ_INLINE __m512i eq_round512(__m512 v) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(32767.0f)));
+}
+
+/* The last rounding of two registers, packed. int16 outputs need their zero points `zero` before
+ * saturation, the others (NULL) after it. */
+EQ_TARGET EQ_INLINE __m512i eq_pack512(__m512 a, __m512 b, const __m512i *zero, const bool SMALL) {
+  if (zero) {
+    const __m512 low = _mm512_set1_ps(-EQ_FAR), high = _mm512_set1_ps(EQ_FAR);
+    a = _mm512_min_ps(_mm512_max_ps(a, low), high);
+    b = _mm512_min_ps(_mm512_max_ps(b, low), high);
+    return _mm512_packs_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), zero[0]),
+                              _mm512_add_epi32(_mm512_cvtps_epi32(b), zero[1]));
+  }
+  if (SMALL) return _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+  return _mm512_packs_epi32(eq_round512(a), eq_round512(b));
+}
+
+/* Two registers of accumulators -> 32 int16 without the last bounds and, unless given as `zero`,
+ * zero points, in the order of vpackssdw. KIND and GATE are constant after inlining. */
+EQ_TARGET EQ_INLINE __m512i eq_words512(__m512i a, __m512i b, const eq_scale512 *sa,
+                                        const eq_scale512 *sb, const __m512i *zero,
+                                        const eq_epilogue *e, const eq_pieces512 *t,
+                                        const eq_kind512 KIND, const bool GATE) {
+  const __m512 fa = _mm512_cvtepi32_ps(a), fb = _mm512_cvtepi32_ps(b);
+  const __m512 va = _mm512_mul_ps(fa, sa->m), vb = _mm512_mul_ps(fb, sb->m);
+  if (KIND <= EQ_PLAIN512) return eq_pack512(va, vb, zero, KIND == EQ_SMALL512);
+  __m512i x = eq_pack512(va, vb, NULL, false);
+  if (KIND == EQ_BYTES512) {
+    x = _mm512_adds_epi16(x, _mm512_set1_epi16((short)e->pre_zero));
+    x = _mm512_max_epi16(_mm512_min_epi16(x, _mm512_set1_epi16(127)), _mm512_set1_epi16(-128));
+    x = eq_bytes512_at(x, e->table);
+  } else {
+    x = KIND == EQ_PIECES512 ? eq_pieces512_at(x, t) : eq_table512_at(x, e->table);
+  }
+  const __m512i none = _mm512_setzero_si512(); /* the table's values times 2^16, as int32 */
+  const __m512 ta = _mm512_cvtepi32_ps(_mm512_unpacklo_epi16(none, x));
+  const __m512 tb = _mm512_cvtepi32_ps(_mm512_unpackhi_epi16(none, x));
+  const __m512 ra = GATE ? _mm512_mul_ps(fa, sa->r) : sa->r;
+  const __m512 rb = GATE ? _mm512_mul_ps(fb, sb->r) : sb->r;
+  return eq_pack512(_mm512_mul_ps(ra, ta), _mm512_mul_ps(rb, tb), zero, false);
+}
+
+/* Zero points and bounds of two registers. */
+typedef struct {
+  __m512i zero[2];    /* int32 */
+  __m512i zp, lo, hi; /* 32 int16 in the order of vpackssdw */
+} eq_bounds512;
+
+/* Without a step after a table only the type bounds its values. */
+EQ_TARGET EQ_INLINE eq_bounds512 eq_bounds512_from(const eq_epilogue *e, __m512i za, __m512i zb,
+                                                   __m512i la, __m512i lb, __m512i ha, __m512i hb) {
+  const __m512i zero = _mm512_setzero_si512();
+  if (e->lut_kind != EQ_LUT_NONE && !e->step && !e->gate)
+    return (eq_bounds512){{zero, zero},
+                          zero,
+                          _mm512_set1_epi16(e->out16 ? -32768 : -128),
+                          _mm512_set1_epi16(e->out16 ? 32767 : 127)};
+  return (eq_bounds512){
+      {za, zb}, _mm512_packs_epi32(za, zb), _mm512_packs_epi32(la, lb), _mm512_packs_epi32(ha, hb)};
+}
+
+/* Channels ca.. and cb.. ; rows are padded to 16, so full loads are inside. */
+EQ_TARGET EQ_INLINE eq_bounds512 eq_bounds512_of(const eq_epilogue *e, int ca, int cb) {
+#define ROW(name) _mm512_loadu_si512(e->name + ca), _mm512_loadu_si512(e->name + cb)
+  return eq_bounds512_from(e, ROW(zp), ROW(lo), ROW(hi));
+#undef ROW
+}
+
+/* 64 bytes in the order of memory from two eq_words512 with the same bounds: the four registers of
+ * accumulators they came from follow each other. */
+EQ_TARGET EQ_INLINE __m512i eq_quad512(__m512i first, __m512i second, __m512i zp, __m512i lo,
+                                       __m512i hi) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i v = _mm512_packs_epi16(_mm512_adds_epi16(first, zp), _mm512_adds_epi16(second, zp));
+  v = _mm512_min_epi8(_mm512_max_epi8(v, lo), hi);
+  return _mm512_permutexvar_epi32(order, v);
+}
+
+/* 16-bit outputs: the two registers of accumulators follow each other. */
+EQ_TARGET EQ_INLINE __m512i eq_pair512(__m512i words, const eq_bounds512 *b) {
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+  const __m512i v = _mm512_min_epi16(_mm512_max_epi16(words, b->lo), b->hi);
+  return _mm512_permutexvar_epi64(order, v);
+}
+
+/* A shuffle that brings bytes n - 8 .. (n >= 8) or n - 4 .. (4 <= n < 8) of a register to its
+ * start. */
+EQ_TARGET EQ_INLINE __m128i eq_tail512(int n) {
+  const int by = n >= 8 ? n - 8 : n >= 4 ? n - 4 : 0;
+  return _mm_add_epi8(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                      _mm_set1_epi8((char)by));
+}
+
+/* Write the first `n` <= 16 bytes of v, tail = eq_tail512(n): masked stores cost more on the CPUs
+ * measured. */
+EQ_TARGET EQ_INLINE void eq_write512(uint8_t *out, __m128i v, int n, __m128i tail) {
   if (n == 16) {
     _mm_storeu_si128((__m128i *)(void *)out, v);
-    return;
-  }
-  _mm_storeu_si128((__m128i *)(void *)part, v);
-  if (n >= 8) {
-    memcpy(out, part, 8);
-    memcpy(out + n - 8, part + n - 8, 8);
+  } else if (n >= 8) {
+    _mm_storel_epi64((__m128i *)(void *)out, v);
+    if (n > 8) _mm_storel_epi64((__m128i *)(void *)(out + n - 8), _mm_shuffle_epi8(v, tail));
   } else if (n >= 4) {
-    memcpy(out, part, 4);
-    memcpy(out + n - 4, part + n - 4, 4);
+    _mm_storeu_si32(out, v);
+    if (n > 4) _mm_storeu_si32(out + n - 4, _mm_shuffle_epi8(v, tail));
   } else {
-    for (int i = 0; i < n; i++) out[i] = part[i];
+    const uint32_t few = (uint32_t)_mm_cvtsi128_si32(v);
+    for (int i = 0; i < n; i++) out[i] = (uint8_t)(few >> 8 * i);
   }
 }
 
-/* int32 outputs -> bytes or int16; saturating: only a table value without a step can lie outside.
- */
-EQ_TARGET EQ_INLINE void eq_narrow512(const eq_epilogue *e, __m512i y, int channels, uint8_t *out) {
-  if (e->out16) {
-    const __m256i v = _mm512_cvtsepi32_epi16(y);
-    if (channels == 16) {
-      _mm256_storeu_si256((__m256i *)(void *)out, v);
-    } else {
-      int16_t part[16];
-      _mm256_storeu_si256((__m256i *)(void *)part, v);
-      memcpy(out, part, (size_t)channels * 2);
-    }
-  } else {
-    eq_write512(out, _mm512_cvtsepi32_epi8(y), channels);
-  }
-}
-
-/* Accumulators of `pixels` pixels, acc[i * step] 16 channels each from channel c, to out[i] + at.
- */
-void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int step,
+/* Accumulators of `pixels` pixels, acc[i * panels + j] channels c + 16 * j .. , to out[i] + at.
+ * `channels` > 16 needs panels = 2. */
+void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
                   uint8_t *const *out, ptrdiff_t at, int pixels);
 #endif

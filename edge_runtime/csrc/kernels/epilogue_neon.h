@@ -107,18 +107,20 @@ EQ_INLINE int32x4_t eq_lut16_4(int32x4_t x, const int16_t *table) {
   return vaddq_s32(t, vrshrq_n_s32(vmulq_s32(rise, vandq_s32(u, vdupq_n_s32(127))), 7));
 }
 
-/* LUT16 of 64 straight pieces, see eq_knots: four byte planes of 64 knots, so that four TBL
- * bring base and slope of 16 values. slope * (u & 1023) < 2^25. */
-EQ_INLINE void eq_pieces_tile(int32x4_t x[][4], const int32_t *knots, const int PIXELS) {
+/* LUT16 of 64 straight pieces, see kernels.h: four byte planes of 64 entries, so that four TBL
+ * bring base and slope of 16 values. (slope * f + 64) >> 7 = (2 * 8 slope * (f << 5) + 2^15) >> 16
+ * is SQRDMULH. */
+EQ_INLINE void eq_pieces_tile(int32x4_t x[][4], const int16_t *pieces, const int PIXELS) {
   uint8x16x4_t plane[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
-    const uint8x16x4_t bytes = vld4q_u8((const uint8_t *)(knots + 16 * k));
-#pragma GCC unroll 4
-    for (int b = 0; b < 4; b++) plane[b].val[k] = bytes.val[b];
+    const uint8x16x2_t base = vld2q_u8((const uint8_t *)(pieces + 16 * k));
+    const uint8x16x2_t slope = vld2q_u8((const uint8_t *)(pieces + EQ_PIECES + 16 * k));
+    plane[0].val[k] = base.val[0], plane[1].val[k] = base.val[1];
+    plane[2].val[k] = slope.val[0], plane[3].val[k] = slope.val[1];
   }
   for (int i = 0; i < PIXELS; i++) {
-    const uint16x8_t flip = vdupq_n_u16(0x8000), rest = vdupq_n_u16(1023);
+    const uint16x8_t flip = vdupq_n_u16(0x8000), rest = vdupq_n_u16(1023 << 5);
     const int16x8_t a = vmovn_high_s32(vmovn_s32(x[i][0]), x[i][1]);
     const int16x8_t b = vmovn_high_s32(vmovn_s32(x[i][2]), x[i][3]);
     const uint16x8_t u = veorq_u16(vreinterpretq_u16_s16(a), flip);
@@ -130,14 +132,12 @@ EQ_INLINE void eq_pieces_tile(int32x4_t x[][4], const int32_t *knots, const int 
     const int16x8_t base_b = vreinterpretq_s16_u8(vzip2q_u8(base0, base1));
     const int16x8_t slope_a = vreinterpretq_s16_u8(vzip1q_u8(slope0, slope1));
     const int16x8_t slope_b = vreinterpretq_s16_u8(vzip2q_u8(slope0, slope1));
-    const int16x8_t f = vreinterpretq_s16_u16(vandq_u16(u, rest));
-    const int16x8_t g = vreinterpretq_s16_u16(vandq_u16(v, rest));
-    const int32x4_t rise0 = vmull_s16(vget_low_s16(slope_a), vget_low_s16(f));
-    const int32x4_t rise2 = vmull_s16(vget_low_s16(slope_b), vget_low_s16(g));
-    x[i][0] = vaddw_s16(vrshrq_n_s32(rise0, 7), vget_low_s16(base_a));
-    x[i][1] = vaddw_high_s16(vrshrq_n_s32(vmull_high_s16(slope_a, f), 7), base_a);
-    x[i][2] = vaddw_s16(vrshrq_n_s32(rise2, 7), vget_low_s16(base_b));
-    x[i][3] = vaddw_high_s16(vrshrq_n_s32(vmull_high_s16(slope_b, g), 7), base_b);
+    const int16x8_t f = vreinterpretq_s16_u16(vandq_u16(vshlq_n_u16(u, 5), rest));
+    const int16x8_t g = vreinterpretq_s16_u16(vandq_u16(vshlq_n_u16(v, 5), rest));
+    const int16x8_t low = vaddq_s16(base_a, vqrdmulhq_s16(slope_a, f));
+    const int16x8_t high = vaddq_s16(base_b, vqrdmulhq_s16(slope_b, g));
+    x[i][0] = vmovl_s16(vget_low_s16(low)), x[i][1] = vmovl_high_s16(low);
+    x[i][2] = vmovl_s16(vget_low_s16(high)), x[i][3] = vmovl_high_s16(high);
   }
 }
 
@@ -167,8 +167,8 @@ EQ_INLINE void eq_tabulate(const eq_epilogue *e, int c, int32x4_t acc[][4], cons
   }
   if (e->lut_kind == EQ_LUT_LUT8)
     eq_lut8_tile(t, e->table, PIXELS);
-  else if (e->knots)
-    eq_pieces_tile(t, e->knots, PIXELS);
+  else if (e->pieces)
+    eq_pieces_tile(t, e->pieces, PIXELS);
   else
     for (int i = 0; i < PIXELS; i++)
       for (int j = 0; j < 4; j++) t[i][j] = eq_lut16_4(t[i][j], e->table);

@@ -1,167 +1,225 @@
-/* finish, AVX-512: the epilogues of CONV and DWCONV over the accumulators of a tile, one loop per
- * kind so that the loop's constants stay in registers. */
+/* finish, AVX-512: the epilogues of CONV and DWCONV over the accumulators of a tile, one function
+ * per kind so that its constants stay in registers. */
 #if defined(__x86_64__)
 #include "epilogue_avx512.h"
 
-enum { NONE, PIECES, BYTES, WORDS }; /* no table, eq_pieces512, LUT8, LUT16 */
+enum { MOST = 32 }; /* pixels of a call */
 
-/* One vector of outputs. KIND and GATE are constant after inlining. */
-EQ_TARGET EQ_INLINE __m512i value(__m512i acc, const eq_epilogue *e, const eq_panel512 *p,
-                                  const eq_knots512 *t, const int KIND, const bool GATE) {
-  const __m512i x = eq_apply512(acc, &p->pre);
-  if (KIND == NONE) return x;
-  const __m512i y = KIND == PIECES  ? eq_pieces512(x, t)
-                    : KIND == BYTES ? eq_lut8_512(x, e->table)
-                                    : eq_lut16_512(x, e->table);
-  return GATE ? eq_gate512(acc, y, &p->post) : e->step ? eq_apply512(y, &p->post) : y;
+/* The first `n` lanes of 16 / n registers, side by side; n is 8, 4, 2 or 1. */
+EQ_TARGET EQ_INLINE __m512i join(const __m512i *acc, int step, int n, int count) {
+  const int end = count - 1;
+#define AT(i)   acc[((i) < end ? (i) : end) * step]
+#define LOW(i)  _mm512_castsi512_si128(AT(i))
+#define TWO(i)  _mm_unpacklo_epi64(LOW(i), LOW((i) + 1))
+#define PAIR(i) _mm_unpacklo_epi32(LOW(i), LOW((i) + 1))
+#define FOUR(i) _mm_unpacklo_epi64(PAIR(i), PAIR((i) + 2))
+#define ALL(part, by)                                                                              \
+  _mm512_inserti32x4(                                                                              \
+      _mm512_inserti32x4(_mm512_inserti32x4(_mm512_castsi128_si512(part(0)), part(by), 1),         \
+                         part(2 * (by)), 2),                                                       \
+      part(3 * (by)), 3)
+  if (n == 8) return _mm512_inserti64x4(AT(0), _mm512_castsi512_si256(AT(1)), 1);
+  if (n == 4) return ALL(LOW, 1);
+  if (n == 2) return ALL(TWO, 2);
+  return ALL(FOUR, 4);
+#undef AT
+#undef LOW
+#undef TWO
+#undef PAIR
+#undef FOUR
+#undef ALL
 }
 
-/* Repeat the first `n` lanes of a row, n a power of two. */
-EQ_TARGET EQ_INLINE eq_step512 repeat(eq_step512 s, int n) {
+/* Repeat the first `n` lanes, n a power of two. */
+EQ_TARGET EQ_INLINE __m512i repeat(const void *row, int n) {
   const __m512i lane =
       _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
                        _mm512_set1_epi32(n - 1));
-  return (eq_step512){_mm512_permutexvar_ps(lane, s.m), _mm512_permutexvar_ps(lane, s.lo),
-                      _mm512_permutexvar_ps(lane, s.hi), _mm512_permutexvar_epi32(lane, s.zp)};
+  return _mm512_permutexvar_epi32(lane, _mm512_loadu_si512(row));
 }
 
-/* The first `n` lanes of `count` vectors, side by side; lanes beyond them hold anything. */
-EQ_TARGET EQ_INLINE __m512i join(const __m512i *acc, int step, int n, int count) {
-  const int32_t *lane = (const int32_t *)(const void *)acc;
-  const int end = count - 1;
-#define AT(i) (lane + ((i) < end ? (i) : end) * step * 16)
-  if (n == 8)
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)AT(0))),
-                              _mm256_loadu_si256((const void *)AT(1)), 1);
-  if (n == 4) {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)AT(0)));
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)AT(1)), 1);
-    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)AT(2)), 2);
-    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)AT(3)), 3);
+/* Pixels of `n` = 1, 2, 4 or 8 bytes from one block of memory to where they belong. */
+EQ_TARGET static void scatter(const uint8_t *from, uint8_t *const *out, ptrdiff_t at, int pixels,
+                              int n) {
+  bool dense = true;
+  for (int i = 1; i < pixels; i++) dense &= out[i] == out[0] + i * n;
+  if (dense) {
+    uint8_t *to = out[0] + at;
+    int i = 0, bytes = pixels * n;
+    for (; i + 16 <= bytes; i += 16) memcpy(to + i, from + i, 16);
+    if (bytes & 8) memcpy(to + i, from + i, 8), i += 8;
+    for (; i < bytes; i++) to[i] = from[i];
+    return;
   }
-  if (n == 2) {
-    int64_t v[8];
-    for (int i = 0; i < 8; i++) memcpy(v + i, AT(i), 8);
-    return _mm512_set_epi64(v[7], v[6], v[5], v[4], v[3], v[2], v[1], v[0]);
-  }
-  return _mm512_setr_epi32(*AT(0), *AT(1), *AT(2), *AT(3), *AT(4), *AT(5), *AT(6), *AT(7), *AT(8),
-                           *AT(9), *AT(10), *AT(11), *AT(12), *AT(13), *AT(14), *AT(15));
-#undef AT
-}
-
-/* 1, 2, 4 or 8 channels: 16 / channels pixels share a vector. */
-EQ_TARGET EQ_INLINE void few(const eq_epilogue *e, eq_panel512 p, const eq_knots512 *t,
-                             const __m512i *acc, int step, uint8_t *const *out, ptrdiff_t at,
-                             int pixels, const int KIND, const bool GATE) {
-  const int n = p.channels, group = 16 / n;
-  p.pre = repeat(p.pre, n), p.post = repeat(p.post, n);
-  for (int first = 0; first < pixels; first += group) {
-    const int count = pixels - first < group ? pixels - first : group;
-    const __m512i y = value(join(acc + first * step, step, n, count), e, &p, t, KIND, GATE);
-    const int size = e->out16 ? 2 * n : n; /* bytes of a pixel */
-    bool joined = count == group;
-    for (int i = 1; i < count; i++) joined &= out[first + i] == out[first] + i * size;
-    uint8_t part[32], *to = joined ? out[first] + at : part;
-    if (e->out16)
-      _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtsepi32_epi16(y));
+  for (int i = 0; i < pixels; i++, from += n) {
+    uint8_t *to = out[i] + at;
+    if (n == 16)
+      memcpy(to, from, 16);
+    else if (n == 8)
+      memcpy(to, from, 8);
+    else if (n == 4)
+      memcpy(to, from, 4);
+    else if (n == 2)
+      memcpy(to, from, 2);
     else
-      _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtsepi32_epi8(y));
-    for (int i = 0; i < count && !joined; i++) {
-      to = out[first + i] + at;
-      if (size == 16)
-        memcpy(to, part + i * 16, 16);
-      else if (size == 8)
-        memcpy(to, part + i * 8, 8);
-      else if (size == 4)
-        memcpy(to, part + i * 4, 4);
-      else if (size == 2)
-        memcpy(to, part + i * 2, 2);
-      else
-        *to = part[i];
+      *to = *from;
+  }
+}
+
+/* 1, 2, 4 or 8 channels: 16 / n pixels share a register. */
+EQ_TARGET EQ_INLINE void few(const eq_epilogue *e, int c, int n, const __m512i *acc, int step,
+                             uint8_t *const *out, ptrdiff_t at, int pixels, const eq_pieces512 *t,
+                             const eq_kind512 KIND, const bool GATE) {
+  const eq_scale512 s = {_mm512_castsi512_ps(repeat(e->m + c, n)),
+                         eq_after512(e, _mm512_castsi512_ps(repeat(e->r + c, n)))};
+  const __m512i zp = repeat(e->zp + c, n), lo = repeat(e->lo + c, n), hi = repeat(e->hi + c, n);
+  const eq_bounds512 b = eq_bounds512_from(e, zp, zp, lo, lo, hi, hi);
+  const __m512i low = _mm512_packs_epi16(b.lo, b.lo), high = _mm512_packs_epi16(b.hi, b.hi);
+  const int group = 16 / n;
+  _Alignas(64) uint8_t bytes[MOST * 16 + 64];
+  uint8_t *to = bytes;
+  for (int i = 0; i < pixels; i += 4 * group, to += 64) {
+    __m512i w[2];
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; k++) {
+      int first = i + 2 * k * group, second = first + group;
+      if (first >= pixels) first = i;
+      if (second >= pixels) second = first;
+      w[k] = eq_words512(join(acc + first * step, step, n, pixels - first),
+                         join(acc + second * step, step, n, pixels - second), &s, &s,
+                         e->out16 ? b.zero : NULL, e, t, KIND, GATE);
+      if (e->out16) _mm512_store_si512(to + 64 * k, eq_pair512(w[k], &b));
     }
+    if (e->out16)
+      to += 64;
+    else
+      _mm512_store_si512(to, eq_quad512(w[0], w[1], b.zp, low, high));
+  }
+  scatter(bytes, out, at, pixels, e->out16 ? 2 * n : n);
+}
+
+/* One panel of int8, four pixels in a register. */
+EQ_TARGET EQ_INLINE void one_panel(const eq_epilogue *e, int c, int n, const __m512i *acc, int step,
+                                   uint8_t *const *out, ptrdiff_t at, int pixels,
+                                   const eq_pieces512 *t, const eq_kind512 KIND, const bool GATE) {
+  const eq_scale512 s = eq_scale512_of(e, c);
+  const eq_bounds512 b = eq_bounds512_of(e, c, c);
+  const __m512i low = _mm512_packs_epi16(b.lo, b.lo), high = _mm512_packs_epi16(b.hi, b.hi);
+  const __m128i tail = eq_tail512(n);
+  for (int i = 0; i < pixels; i += 4) {
+    const int left = pixels - i - 1, last = left < 3 ? left : 3;
+    const __m512i *p = acc + i * step, *q = p + (last < 1 ? 0 : step);
+    const __m512i *r = p + (last < 2 ? 0 : 2 * step), *u = p + last * step;
+    const __m512i v =
+        eq_quad512(eq_words512(*p, *q, &s, &s, NULL, e, t, KIND, GATE),
+                   eq_words512(*r, *u, &s, &s, NULL, e, t, KIND, GATE), b.zp, low, high);
+    eq_write512(out[i] + at, _mm512_castsi512_si128(v), n, tail);
+    if (last > 0) eq_write512(out[i + 1] + at, _mm512_extracti32x4_epi32(v, 1), n, tail);
+    if (last > 1) eq_write512(out[i + 2] + at, _mm512_extracti32x4_epi32(v, 2), n, tail);
+    if (last > 2) eq_write512(out[i + 3] + at, _mm512_extracti32x4_epi32(v, 3), n, tail);
   }
 }
 
-/* True when the products of a gate fit int32 and the zero points int8: then saturating packs and
- * bounds on bytes give what bounds before the rounding give. |T| is at most 2^15. */
-EQ_TARGET EQ_INLINE bool narrow(const eq_panel512 *p) {
-  const __m512 r = _mm512_abs_ps(p->post.m);
-  const __m512i zp = _mm512_abs_epi32(p->post.zp);
-  return !(_mm512_cmp_ps_mask(r, _mm512_set1_ps(1.0f / 65536), _CMP_NLT_UQ) |
-           _mm512_cmpgt_epi32_mask(zp, _mm512_set1_epi32(128)));
-}
-
-/* The gate without zero point and bounds. */
-EQ_TARGET EQ_INLINE __m512i gate_only(__m512i acc, const eq_panel512 *p, const eq_knots512 *t) {
-  const __m512i y = eq_pieces512(eq_apply512(acc, &p->pre), t);
-  const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), p->post.m);
-  return _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_cvtepi32_ps(y)));
-}
-
-/* Gates of whole panels, four pixels at a time; returns the pixels done. vpacks* interleave 128-bit
- * lanes, `order` undoes that. */
-EQ_TARGET EQ_INLINE int gates(const eq_epilogue *e, int c, const eq_panel512 *p,
-                              const eq_knots512 *t, const __m512i *acc, int step,
-                              uint8_t *const *out, ptrdiff_t at, int pixels) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512i zp = _mm512_packs_epi32(p->post.zp, p->post.zp);
-  __m512i lo = _mm512_loadu_si512(e->lo + c), hi = _mm512_loadu_si512(e->hi + c);
-  lo = _mm512_packs_epi32(lo, lo), hi = _mm512_packs_epi32(hi, hi);
-  lo = _mm512_packs_epi16(lo, lo), hi = _mm512_packs_epi16(hi, hi);
-  int i = 0;
-  for (; i + 4 <= pixels; i += 4, acc += 4 * step) {
-    const __m512i a = _mm512_packs_epi32(gate_only(acc[0], p, t), gate_only(acc[step], p, t));
-    const __m512i b =
-        _mm512_packs_epi32(gate_only(acc[2 * step], p, t), gate_only(acc[3 * step], p, t));
-    __m512i v = _mm512_packs_epi16(_mm512_adds_epi16(a, zp), _mm512_adds_epi16(b, zp));
-    v = _mm512_permutexvar_epi32(order, _mm512_min_epi8(_mm512_max_epi8(v, lo), hi));
-#define PUT(k)                                                                                     \
-  _mm_storeu_si128((__m128i *)(void *)(out[i + k] + at), _mm512_extracti32x4_epi32(v, k))
-    PUT(0);
-    PUT(1);
-    PUT(2);
-    PUT(3);
-#undef PUT
+/* More than 16 channels of one pixel. */
+EQ_TARGET EQ_INLINE void put_two(uint8_t *out, __m256i v, int channels, __m128i tail) {
+  if (channels == 32) {
+    _mm256_storeu_si256((__m256i *)(void *)out, v);
+  } else {
+    _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(v));
+    eq_write512(out + 16, _mm256_extracti128_si256(v, 1), channels - 16, tail);
   }
-  return i;
+}
+
+/* Two panels of int8, two pixels in a register. */
+EQ_TARGET EQ_INLINE void two_panels(const eq_epilogue *e, int c, int channels, const __m512i *acc,
+                                    uint8_t *const *out, ptrdiff_t at, int pixels,
+                                    const eq_pieces512 *t, const eq_kind512 KIND, const bool GATE) {
+  const eq_scale512 s0 = eq_scale512_of(e, c), s1 = eq_scale512_of(e, c + 16);
+  const eq_bounds512 b = eq_bounds512_of(e, c, c + 16);
+  const __m512i low = _mm512_packs_epi16(b.lo, b.lo), high = _mm512_packs_epi16(b.hi, b.hi);
+  const __m128i tail = eq_tail512(channels - 16);
+  for (int i = 0; i < pixels; i += 2, acc += 4) {
+    const int second = i + 1 < pixels ? 2 : 0;
+    const __m512i v =
+        eq_quad512(eq_words512(acc[0], acc[1], &s0, &s1, NULL, e, t, KIND, GATE),
+                   eq_words512(acc[second], acc[second + 1], &s0, &s1, NULL, e, t, KIND, GATE),
+                   b.zp, low, high);
+    put_two(out[i] + at, _mm512_castsi512_si256(v), channels, tail);
+    if (second) put_two(out[i + 1] + at, _mm512_extracti64x4_epi64(v, 1), channels, tail);
+  }
+}
+
+/* One panel of int16, two pixels in a register. */
+EQ_TARGET EQ_INLINE void wide(const eq_epilogue *e, int c, int n, const __m512i *acc, int step,
+                              uint8_t *const *out, ptrdiff_t at, int pixels, const eq_pieces512 *t,
+                              const eq_kind512 KIND, const bool GATE) {
+  const eq_scale512 s = eq_scale512_of(e, c);
+  const eq_bounds512 b = eq_bounds512_of(e, c, c);
+  for (int i = 0; i < pixels; i += 2, acc += 2 * step) {
+    const int second = i + 1 < pixels;
+    const __m512i v =
+        eq_pair512(eq_words512(acc[0], acc[second * step], &s, &s, b.zero, e, t, KIND, GATE), &b);
+    int16_t two[32];
+    _mm512_storeu_si512(two, v);
+    memcpy(out[i] + at, two, (size_t)n * 2);
+    if (second) memcpy(out[i + 1] + at, two + 16, (size_t)n * 2);
+  }
 }
 
 EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const __m512i *acc,
-                                int step, uint8_t *const *out, ptrdiff_t at, int pixels,
-                                const int KIND, const bool GATE) {
-  const eq_panel512 p = eq_panel512_of(e, c, channels);
-  eq_knots512 t = {{_mm512_setzero_si512()}};
-  if (KIND == PIECES) t = eq_knots512_of(e->knots);
-  if (p.channels <= 8 && !(p.channels & (p.channels - 1))) {
-    few(e, p, &t, acc, step, out, at, pixels, KIND, GATE);
+                                int panels, uint8_t *const *out, ptrdiff_t at, int pixels,
+                                const eq_kind512 KIND, const bool GATE) {
+  const eq_pieces512 t = eq_pieces512_of(e, KIND);
+  if (channels > 16 && !e->out16) {
+    two_panels(e, c, channels, acc, out, at, pixels, &t, KIND, GATE);
     return;
   }
-  int i = 0;
-  if (KIND == PIECES && GATE && p.channels == 16 && !e->out16 && narrow(&p))
-    i = gates(e, c, &p, &t, acc, step, out, at, pixels);
-  for (; i < pixels; i++)
-    eq_narrow512(e, value(acc[i * step], e, &p, &t, KIND, GATE), p.channels, out[i] + at);
+  for (int j = 0; 16 * j < channels; j++, at += 32) {
+    const int n = channels - 16 * j < 16 ? channels - 16 * j : 16;
+    if (n <= 8 && !(n & (n - 1)))
+      few(e, c + 16 * j, n, acc + j, panels, out, at, pixels, &t, KIND, GATE);
+    else if (e->out16)
+      wide(e, c + 16 * j, n, acc + j, panels, out, at, pixels, &t, KIND, GATE);
+    else
+      one_panel(e, c, n, acc, panels, out, at, pixels, &t, KIND, GATE);
+  }
 }
 
 #define FINISH(name, kind, gate)                                                                   \
   EQ_TARGET static void name(const eq_epilogue *e, int c, int channels, const __m512i *acc,        \
-                             int step, uint8_t *const *out, ptrdiff_t at, int pixels) {            \
-    finish(e, c, channels, acc, step, out, at, pixels, kind, gate);                                \
+                             int panels, uint8_t *const *out, ptrdiff_t at, int pixels) {          \
+    finish(e, c, channels, acc, panels, out, at, pixels, kind, gate);                              \
   }
-FINISH(finish_none, NONE, false)
-FINISH(finish_pieces_gate, PIECES, true)
-FINISH(finish_pieces, PIECES, false)
-FINISH(finish_bytes, BYTES, false)
-FINISH(finish_words_gate, WORDS, true)
-FINISH(finish_words, WORDS, false)
+FINISH(small, EQ_SMALL512, false)
+FINISH(plain, EQ_PLAIN512, false)
+FINISH(pieces, EQ_PIECES512, false)
+FINISH(pieces_gate, EQ_PIECES512, true)
+FINISH(table, EQ_TABLE512, false)
+FINISH(table_gate, EQ_TABLE512, true)
+FINISH(bytes, EQ_BYTES512, false)
 
-void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int step,
+/* What int16 cannot hold on the way: extreme zero points and multipliers, tables that jump. */
+static void slowly(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
+                   uint8_t *const *out, ptrdiff_t at, int pixels) {
+  for (int i = 0; i < pixels; i++) {
+    int32_t v[32];
+    memcpy(v, acc + i * panels, channels > 16 ? 128 : 64);
+    for (int k = 0; k < channels; k++)
+      eq_epilogue_put(e, out[i] + at, k, eq_epilogue_one(e, v[k], c + k));
+  }
+}
+
+void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
                   uint8_t *const *out, ptrdiff_t at, int pixels) {
-  (e->lut_kind == EQ_LUT_NONE   ? finish_none
-   : e->lut_kind == EQ_LUT_LUT8 ? finish_bytes
-   : e->knots                   ? (e->gate ? finish_pieces_gate : finish_pieces)
-   : e->gate                    ? finish_words_gate
-                                : finish_words)(e, c, channels, acc, step, out, at, pixels);
+  static void (*const kinds[][2])(const eq_epilogue *, int, int, const __m512i *, int,
+                                  uint8_t *const *, ptrdiff_t,
+                                  int) = {[EQ_SMALL512] = {small, small},
+                                          [EQ_PLAIN512] = {plain, plain},
+                                          [EQ_PIECES512] = {pieces, pieces_gate},
+                                          [EQ_TABLE512] = {table, table_gate},
+                                          [EQ_BYTES512] = {bytes, bytes}};
+  (e->words ? kinds[eq_kind512_of(e)][e->gate] : slowly)(e, c, channels, acc, panels, out, at,
+                                                         pixels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -23,19 +23,25 @@ typedef struct {
   const int32_t *zp, *lo, *hi;
   const float *r;
   const int16_t *table;
-  const int32_t *knots; /* the same table from eq_knots, or NULL */
-  int lut_kind;         /* EQ_LUT_* */
-  bool step;            /* EQ_FLAG_LUT_STEP */
-  bool gate;            /* EQ_FLAG_LUT_GATE */
+  int lut_kind; /* EQ_LUT_* */
+  bool step;    /* EQ_FLAG_LUT_STEP */
+  bool gate;    /* EQ_FLAG_LUT_GATE */
   bool out16;
   int32_t pre_zero;
+  /* from eq_prepare */
+  const int16_t *pieces; /* of a LUT16 table of 64 straight pieces, or NULL */
+  bool words; /* saturating int16 arithmetic after each rounding gives the law's integers */
+  bool small; /* every |m| < 0.5: no product of an accumulator leaves int32 */
 } eq_epilogue;
 
-/* A table of 513 entries that is 64 straight pieces of 8 intervals: knots[k] = T[8k] in the low
- * half and T[8k+1] - T[8k] in the high half, so that T(x) = base + ((slope * (u & 1023) + 64) >> 7)
- * with u = x + 32768 and piece u >> 10. False when the table is not of this kind. */
-enum { EQ_KNOTS = 64 };
-bool eq_knots(const int16_t *table, int32_t *knots);
+/* A table of 513 entries may be 64 straight pieces of 8 intervals: T(x) = base + ((slope * f + 64)
+ * >> 7) with u = x + 32768, f = u & 1023 and piece u >> 10. pieces[k] = T[8k], and pieces[64 + k] =
+ * 8 * (T[8k + 1] - T[8k]). */
+enum { EQ_PIECES = 64, EQ_LUT16_INTERVALS = 512 };
+
+/* Fill what the fast epilogues ask for, from the rows of `lanes` channels and the table. `pieces`
+ * holds 2 * EQ_PIECES values and outlives `e`. */
+void eq_prepare(eq_epilogue *e, int lanes, int16_t *pieces);
 
 /* ---- convolution: one tile of output pixels times output channels ---- */
 
@@ -68,7 +74,8 @@ typedef struct {
  * Reads up to 15 bytes past a pixel. */
 typedef void eq_dw_fn(const eq_dw *a, const int8_t *const *in, uint8_t *const *out, int pixels);
 
-/* Rows of a 3x3 or 5x5 kernel with stride 1 or 2 and int8 outputs, all channels: the kernel turns
+/* Rows of a 3x3 or 5x5 kernel with stride 1 or 2 and int8 outputs whose epilogue has `words`, all
+ * channels: the kernel turns
  * whole columns of taps into [channel][tap] once and uses them for every output they reach. */
 typedef struct {
   eq_epilogue e;

@@ -17,6 +17,7 @@ EQ_TARGET EQ_INLINE __m512i load(const int8_t *p, __m512i zero) {
 EQ_TARGET EQ_INLINE void pixels(const eq_pixels *p, const bool MUL) {
   for (int c = 0; c < p->channels; c += 16) {
     const int n = p->channels - c < 16 ? p->channels - c : 16;
+    const __m128i tail = eq_tail512(n);
     const __m512i za = _mm512_loadu_si512(p->za + c), zb = _mm512_loadu_si512(p->zb + c);
     const __m512 ra = _mm512_loadu_ps(p->ra + c), rb = _mm512_loadu_ps(p->rb + c);
     const __m512i zp = _mm512_loadu_si512(p->zp + c);
@@ -29,7 +30,7 @@ EQ_TARGET EQ_INLINE void pixels(const eq_pixels *p, const bool MUL) {
       const __m512 v = MUL ? _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_mullo_epi32(va, vb)), ra)
                            : _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(va), ra),
                                            _mm512_mul_ps(_mm512_cvtepi32_ps(vb), rb));
-      eq_write512((uint8_t *)y, _mm512_cvtsepi32_epi8(finish(v, zp, lo, hi)), n);
+      eq_write512((uint8_t *)y, _mm512_cvtsepi32_epi8(finish(v, zp, lo, hi)), n, tail);
     }
   }
 }
@@ -50,9 +51,10 @@ EQ_TARGET EQ_INLINE bool quantize_all(int8_t *y, const float *x, float scale, in
     nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     const __m128i q = _mm512_cvtsepi32_epi8(finish(_mm512_div_ps(v, by), zero, lo, hi));
     if (STEP == 12)
-      eq_write512((uint8_t *)y, _mm_shuffle_epi8(q, spread), most / 3 * 4);
+      eq_write512((uint8_t *)y, _mm_shuffle_epi8(q, spread), most / 3 * 4,
+                  eq_tail512(most / 3 * 4));
     else
-      eq_write512((uint8_t *)y, q, most);
+      eq_write512((uint8_t *)y, q, most, eq_tail512(most));
   }
   return nan != 0;
 }
@@ -62,6 +64,24 @@ EQ_TARGET static bool quantize8(int8_t *y, const float *x, float scale, int32_t 
   return expand ? quantize_all(y, x, scale, zp, n, 12) : quantize_all(y, x, scale, zp, n, 16);
 }
 
+/* 32 lookups at a time where no step of the table leaves int16, which is checked first. */
+EQ_TARGET static void lut16_by_permutes(int32_t *x, const int16_t *table, int n) {
+  int i = 0;
+  __mmask32 wide = 0;
+  for (int k = 0; k < EQ_LUT16_INTERVALS; k += 32) {
+    const __m512i a = _mm512_loadu_si512(table + k), b = _mm512_loadu_si512(table + k + 1);
+    wide |= _mm512_cmpneq_epi16_mask(_mm512_sub_epi16(b, a), _mm512_subs_epi16(b, a));
+  }
+  for (; i + 32 <= n && !wide; i += 32) {
+    const __m512i a = _mm512_loadu_si512(x + i), b = _mm512_loadu_si512(x + i + 16);
+    const __m512i y = eq_table512_at(_mm512_packs_epi32(a, b), table);
+    _mm512_storeu_si512(x + i, _mm512_srai_epi32(_mm512_unpacklo_epi16(y, y), 16));
+    _mm512_storeu_si512(x + i + 16, _mm512_srai_epi32(_mm512_unpackhi_epi16(y, y), 16));
+  }
+  for (; i < n; i++) x[i] = eq_lut16(x[i], table);
+}
+
+#define EQ_LUT16      lut16_by_permutes
 #define EQ_QUANTIZE8  quantize8
 #define EQ_ADD_PIXELS add_pixels
 #define EQ_MUL_PIXELS mul_pixels

@@ -56,9 +56,12 @@ ROW lut8(int32_t *x, const int16_t *table, int n) {
   for (int i = 0; i < n; i++) x[i] = eq_lut8(x[i], table);
 }
 
+#ifndef EQ_LUT16
+#define EQ_LUT16 lut16
 ROW lut16(int32_t *x, const int16_t *table, int n) {
   for (int i = 0; i < n; i++) x[i] = eq_lut16(x[i], table);
 }
+#endif
 
 EQ_TARGET static bool quantize(int32_t *restrict y, const float *restrict x, float scale,
                                int32_t zp, int32_t lo, int32_t hi, int n) {
@@ -209,7 +212,7 @@ const eq_rows EQ_ROWS = {
     .prelu = prelu,
     .requant = requant,
     .lut8 = lut8,
-    .lut16 = lut16,
+    .lut16 = EQ_LUT16,
     .quantize = quantize,
     .dequantize = dequantize,
     .widen = widen,

@@ -240,8 +240,8 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                      ? 0
                      : (in->dims[2] - cmd->kw + j.gather.win.pl) / cmd->sw + 1;
   if (j.gather.win.pl < 0) j.inside_first = 0;
-  int32_t knots[EQ_KNOTS];
-  if (h->lut_kind == EQ_LUT_LUT16 && eq_knots(j.conv.e.table, knots)) j.conv.e.knots = knots;
+  int16_t pieces[2 * EQ_PIECES];
+  eq_prepare(&j.conv.e, (int)rows, pieces);
   j.block_tiles = (int)(x->pointer_count / ((size_t)taps * (size_t)k->conv_mr));
   if (j.block_tiles * k->conv_mr > BLOCK_PIXELS) j.block_tiles = BLOCK_PIXELS / k->conv_mr;
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,

@@ -129,9 +129,9 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                   .channels = channels,
                   .lanes = (int)lanes}};
 #undef ROW
-  int32_t knots[EQ_KNOTS];
-  if (h->lut_kind == EQ_LUT_LUT16 && eq_knots(j.dw.e.table, knots)) j.dw.e.knots = knots;
-  if (takes_rows(x, &j.gather.win, out)) {
+  int16_t pieces[2 * EQ_PIECES];
+  eq_prepare(&j.dw.e, (int)lanes, pieces);
+  if (j.dw.e.words && takes_rows(x, &j.gather.win, out)) {
     const int64_t cost = ((int64_t)taps * channels / 64 + 2) * out->dims[2];
     eq_split(x, (int64_t)out->dims[0] * out->dims[1], cost, run_rows, &j);
     return;
