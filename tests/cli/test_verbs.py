@@ -166,25 +166,6 @@ def test_verify_passes_with_equal_bits(edgeq: Edgeq, tiny: Tiny) -> None:
     assert document["sqnr_db"] > 20
 
 
-def test_bench_measures_both_runtimes(edgeq: Edgeq, tiny: Tiny) -> None:
-    done = edgeq("bench", tiny.edgeq, tiny.onnx, "--seconds", 0.1, "--threads", 1, "--json")
-    assert done.code == 0, done.err
-    results = done.json["results"]
-    assert [(one["runtime"], one["precision"], one["threads"]) for one in results] == [
-        ("edgeq", "int8", 1),
-        ("ort", "f32", 1),
-    ]
-    for one in results:
-        assert 0 < one["p50_ms"] <= one["p95_ms"]
-        assert one["peak_rss_mb"] > 10
-        assert one["cold_start_ms"] > 0
-
-
-def test_bench_finds_the_source_beside_the_file(edgeq: Edgeq, tiny: Tiny) -> None:
-    done = edgeq("bench", tiny.edgeq, "--vs", "ort", "--seconds", 0.1, "--json")
-    assert [one["runtime"] for one in done.json["results"]] == ["edgeq", "ort"]
-
-
 def test_inspect_shows_everything(edgeq: Edgeq, tiny: Tiny) -> None:
     document = edgeq("inspect", tiny.edgeq, "--commands", "--json").json
     assert document["inputs"][0]["shape"] == [1, 16, 16, 3]

@@ -1,41 +1,65 @@
-"""`edgeq bench`: latency, frames per second, memory and cold start; peers in the same run."""
+"""`edgeq bench`: latency, frames per second, memory and cold start; peers and MLPerf scenarios."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeq.cli.console import Out, failed, verb
 from edgeq.cli.doctor import machine
-from edgeq.cli.models import Runner, open_runner
-from edgeq.cli.tables import percentile, table
+from edgeq.cli.models import check_folder, open_runner
+from edgeq.cli.tables import table
 from edgeq.errors import DataError, DeviceError
 
-PEERS = ("ort",)
-TURN_S = 0.25  # a runner's turn; all take turns, so that a disturbance meets each of them
-WARM_UP = 3
+if TYPE_CHECKING:
+    from edgeq.report.speed import Contest
 
 Files = Annotated[
-    list[str], typer.Argument(metavar="FILE", help=".edgeq, or .onnx for ONNX Runtime.")
+    list[str],
+    typer.Argument(
+        metavar="FILE", help=".edgeq, .onnx (for ONNX Runtime) or .tflite (for LiteRT)."
+    ),
 ]
 Versus = Annotated[
     str | None,
     typer.Option(
-        "--vs", metavar="ort", help="Also time the model that FILE was made from in ONNX Runtime."
+        "--vs",
+        metavar="PEERS",
+        help="Also time the model that FILE was made from: ort,openvino,litert,ncnn.",
+    ),
+]
+Scenario = Annotated[
+    str | None,
+    typer.Option(
+        "--scenario",
+        metavar="NAME",
+        help="MLPerf LoadGen: singlestream, multistream or offline.",
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, max=64, metavar="N", help="CPU threads (all).")
+    str | None,
+    typer.Option("--threads", metavar="N[,N]", help="CPU threads (all; with --vs 1,2)."),
 ]
 Seconds = Annotated[
     float, typer.Option("--seconds", min=0.1, max=3600, metavar="S", help="Time for each file.")
+]
+Queries = Annotated[
+    int | None,
+    typer.Option(
+        "--queries", min=1, metavar="N", help="Least queries of a scenario (64, 662 or 1)."
+    ),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Keep bench.md and bench.json, or LoadGen's logs, here."
+    ),
 ]
 Most = Annotated[
     list[str] | None,
@@ -47,33 +71,42 @@ Most = Annotated[
 ]
 
 
-@dataclass(slots=True)
-class Timing:
-    """A runner with its input and the milliseconds of its calls."""
-
-    runner: Runner
-    x: Any
-    ms: list[float] = field(default_factory=list)
-
-
 @verb
 def bench(
     out: Out,
     files: Files,
     vs: Versus = None,
+    scenario: Scenario = None,
     threads: Threads = None,
     seconds: Seconds = 3.0,
+    queries: Queries = None,
+    folder: Folder = None,
     most: Most = None,
 ) -> None:
-    """Measure speed and memory; several files take turns in one run."""
+    """Measure speed and memory; all files take turns in one run."""
     limits = _limits(most or [])
-    count = threads or machine()["cores"] or 1
-    files = _with_peers(files, vs) if vs else files
-    runners = [open_runner(name, threads=count) for name in files]
-    timings = [Timing(one, random_input(one)) for one in runners]
-    with out.progress(f"Timing {', '.join(one.path.name for one in runners)}") as step:
-        take_turns(timings, seconds, step)
-    results = [_result(one, count) for one in timings]
+    counts = _threads(threads, [1, 2] if vs else [machine()["cores"] or 1])
+    if folder is not None:
+        check_folder(folder)
+    if scenario is not None:
+        if vs or most or len(counts) > 1:
+            raise DataError(
+                "--scenario: must stand without --vs and --max and with one --threads, stands with"
+                " more. Run them apart."
+            )
+        from edgeq.cli.scenario import run_scenarios
+
+        run_scenarios(out, files, scenario, counts[0], seconds, queries, folder)
+        return
+    about = machine()
+    out.document = {"machine": about, "seconds": seconds}
+    if vs:
+        results = _with_peers(out, files, vs, counts, seconds, folder)
+    else:
+        results = _files(out, files, counts, seconds)
+        out.document["results"] = results
+    out.line(f"{about['cpu']}, {about['cores']} core{'' if about['cores'] == 1 else 's'}")
+    show(out, results)
     broken = [
         f"{one['file']}: {key} {one[key]:.2f} is above {limit:g}"
         for one in results
@@ -81,130 +114,154 @@ def bench(
         for key, limit in limits.items()
         if one[key] > limit
     ]
-    about = machine()
-    out.document = {"machine": about, "seconds": seconds, "results": results}
     if limits:
         out.document["pass"] = not broken
-    rows = [
-        (Path(r["file"]).name, f"{r['runtime']} {r['precision']}", r["p50_ms"], r["p95_ms"], f"{r['fps']:.1f}",
-         f"{r['peak_rss_mb']:.0f}", f"{r['cold_start_ms']:.0f}")
-        for r in results
-    ]  # fmt: skip
-    out.line(f"{about['cpu']}, {count} thread{'' if count == 1 else 's'}")
-    out.line(table(("file", "runs on", "p50 ms", "p95 ms", "FPS", "RSS MB", "cold ms"), rows))
     for text in broken:
         out.line(f"FAIL {text}")
-    out.note("RSS: peak of a fresh process. cold: import, load and first run in it, without numpy.")
+    out.note(
+        "RSS: peak of the process. cold: import, load and first run in a fresh one, without numpy."
+    )
     if broken:
         failed()
 
 
-def random_input(runner: Runner) -> Any:
-    """Make an input of noise; with a card noise pixels, so that the values are those of pictures."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    if runner.card is not None:
-        from edgeq.vision import preprocess
-
-        rule = runner.card.input
-        return preprocess(rng.integers(0, 256, (rule.height, rule.width, 3), np.uint8), rule)[0]
-    return rng.random(runner.shape, np.float32)
-
-
-def take_turns(timings: list[Timing], seconds: float, step: Any) -> None:
-    """Time all runners in turns until each had its seconds; the first call of a turn warms up."""
-    for one in timings:
-        for _ in range(WARM_UP):
-            one.runner.run(one.x)
-    turns = max(1, round(seconds / TURN_S))
-    for turn in range(turns):
-        for one in timings:
-            one.runner.run(one.x)
-            end = time.perf_counter() + seconds / turns
-            while True:
-                begin = time.perf_counter()
-                one.runner.run(one.x)
-                now = time.perf_counter()
-                one.ms.append(1e3 * (now - begin))
-                if now >= end:
-                    break
-        step(turn + 1, turns)
+def show(out: Out, results: Sequence[dict[str, Any]]) -> None:
+    """Print one row for each result, by number of threads."""
+    head = ("file", "runs on", "thr", "p50 ms", "p95 ms", "FPS", "RSS MB", "cold ms")
+    rows: list[tuple[object, ...]] = []
+    for r in results:
+        runs_on = f"{r['runtime']} {r['precision']}"
+        if r["runtime"] == "edgeq" and r["inputs"] != "float32":
+            runs_on += " in/out"
+        name = Path(r["file"]).name
+        if "error" in r:
+            rows.append((name, runs_on, r["threads"], None, None, "failed", "", ""))
+            out.warn(f"{runs_on} of {name}: {r['error']}")
+            continue
+        rows.append((name, runs_on, r["threads"], r["p50_ms"], r["p95_ms"], f"{r['fps']:.1f}",
+                     f"{r['peak_rss_mb']:.0f}", f"{r['cold_start_ms']:.0f}"))  # fmt: skip
+    out.line(table(head, rows))
 
 
-def _result(one: Timing, threads: int) -> dict[str, Any]:
-    runner = one.runner
-    cold = probe(runner, threads)
-    return {
-        "file": str(runner.path),
-        "runtime": runner.runtime,
-        "precision": runner.precision,
-        "threads": threads,
-        "runs": len(one.ms),
-        "p50_ms": percentile(one.ms, 50),
-        "p95_ms": percentile(one.ms, 95),
-        "fps": 1e3 * len(one.ms) / sum(one.ms),
-        "bytes": runner.path.stat().st_size,
-        **cold,
-    }
+def _files(
+    out: Out, files: Sequence[str], counts: Sequence[int], seconds: float
+) -> list[dict[str, Any]]:
+    """Time the files themselves; one that cannot run is an error."""
+    from edgeq.report.peers import from_file, measure
+
+    rows = [from_file(_checked(name)) for name in files]
+    results = []
+    for count in counts:
+        with out.progress(f"Timing {', '.join(one.file.name for one in rows)}") as step:
+            results += measure(rows, count, seconds, step)
+    for one in results:
+        if "error" in one:
+            raise DeviceError(
+                f"{one['file']}: a process must be able to run it, says: {one['error']}"
+            )
+    return results
 
 
-_PROBE = """
-import json, sys, time
-import numpy as np
-path, runtime, threads, shape = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
-x = np.zeros(shape, np.float32)
-def rss():
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(r.split()[1]) * 1024 / 1e6 for r in status if r.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        import resource
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
-for finder in sys.meta_path:  # a development install would look for changed C sources first
-    if hasattr(finder, "rebuild_flag"):
-        finder.rebuild_flag = False
-bare, begin = rss(), time.perf_counter()
-if runtime == "edgeq":
-    import edgeq
-    imported = time.perf_counter()
-    session = edgeq.load(path, threads=threads)
-    loaded = time.perf_counter()
-    session.run(x)
-else:
-    import onnxruntime
-    imported = time.perf_counter()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    put = session.get_inputs()[0]
-    loaded = time.perf_counter()
-    turn = len(put.shape) == 4 and put.shape[1] == 3
-    session.run(None, {put.name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if turn else x})
-end = time.perf_counter()
-print(json.dumps({"peak_rss_mb": round(rss(), 1), "bare_rss_mb": round(bare, 1),
-    "import_ms": round(1e3 * (imported - begin), 2), "load_ms": round(1e3 * (loaded - imported), 2),
-    "first_run_ms": round(1e3 * (end - loaded), 2), "cold_start_ms": round(1e3 * (end - begin), 2)}))
-"""
+def _checked(name: str) -> Path:
+    """Open a file once, so that a damaged one is refused with its own sentence."""
+    return Path(name) if name.lower().endswith(".tflite") else open_runner(name, threads=1).path
 
 
-def probe(runner: Runner, threads: int) -> dict[str, Any]:
-    """Measure peak memory and cold start in a fresh process (bare: Python with numpy)."""
-    command = [
-        sys.executable,
-        "-c",
-        _PROBE,
-        str(runner.path),
-        runner.runtime,
-        str(threads),
-        json.dumps(runner.shape),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise DeviceError(f"{runner.path}: a fresh process must be able to run it, failed: {last}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def _with_peers(
+    out: Out,
+    files: Sequence[str],
+    vs: str,
+    counts: Sequence[int],
+    seconds: float,
+    folder: Path | None,
+) -> list[dict[str, Any]]:
+    """Time every .edgeq file against the peers; fills the document, returns all results."""
+    from edgeq.report.peers import PEERS
+    from edgeq.report.speed import compare, markdown, ratio
+    from edgeq.runtime.program import write_atomic
+
+    wanted = list(dict.fromkeys(vs.split(",")))
+    if set(wanted) - set(PEERS):
+        raise DataError(f"--vs {vs}: must be one of {', '.join(PEERS)}. Correct it.")
+    with _kept(folder) as place:
+        with out.progress("Making the peers' models") as step:
+            contests = _contests(files, wanted, place, step)
+        for one in contests:
+            for text in one.peers.left_out:
+                out.warn(f"{one.name}: left out {text}")
+        with out.progress(f"Timing {', '.join(one.name for one in contests)}") as step:
+            document = compare(contests, counts, seconds, step)
+        results = [r for one in document["models"].values() for r in one["results"]]
+        out.document |= {key: document[key] for key in ("versions", "load", "peak_gmacs")}
+        out.document["results"] = results
+        out.document["left_out"] = {k: m["left_out"] for k, m in document["models"].items()}
+        out.document["layers"] = {k: m["layers"] for k, m in document["models"].items()}
+        if folder is not None:
+            about = machine()
+            text = json.dumps({"machine": about, **document}, indent=1)
+            write_atomic(place / "bench.json", text.encode())
+            write_atomic(place / "bench.md", markdown(document, about).encode())
+            out.note(f"The tables, with every layer's share of the peak, are in {place}/bench.md")
+    for name, model in document["models"].items():
+        for count in counts:
+            quotient = ratio([r for r in model["results"] if r["threads"] == count])
+            if quotient is not None:
+                out.line(f"{name}, threads {count}: best peer / edgeq = {quotient:.2f}")
+    return results
+
+
+@contextmanager
+def _kept(folder: Path | None) -> Iterator[Path]:
+    """Yield the folder asked for, or one that goes away."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+
+
+def _contests(files: Sequence[str], wanted: Sequence[str], place: Path, step: Any) -> list[Contest]:
+    """One contest for each .edgeq file, against the float model it was made from.
+
+    Other files given stand in for what would be looked for or made: a float .onnx for the source, a
+    quantized one for the int8 model of ONNX Runtime and OpenVINO, .tflite files for LiteRT.
+    """
+    from edgeq.report.peers import candidates, is_qdq
+    from edgeq.report.speed import Contest
+
+    programs = [_checked(name) for name in files if name.lower().endswith(".edgeq")]
+    others = [_checked(name) for name in files if not name.lower().endswith(".edgeq")]
+    lites = [path for path in others if path.suffix.lower() == ".tflite"]
+    floats = [path for path in others if path not in lites and not is_qdq(path)]
+    if not programs or (others and len(programs) > 1):
+        raise DataError(
+            f"--vs: must have one .edgeq file, or several and nothing else, has {len(programs)} and"
+            f" {len(others)} others. Name them so."
+        )
+    found = []
+    for at, program in enumerate(programs):
+        step(at, len(programs))
+        source = floats[0] if floats else _source_of(program)
+        peers = candidates(
+            program,
+            source,
+            wanted,
+            place / "models",
+            qdq=next((path for path in others if is_qdq(path)), None),
+            lites=lites or _lites_of(source) if "litert" in wanted else (),
+        )
+        found.append(Contest(program.stem, program, peers))
+    return found
+
+
+def _threads(text: str | None, default: list[int]) -> list[int]:
+    if text is None:
+        return default
+    parts = text.split(",")
+    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
+        raise DataError(f"--threads {text}: must be numbers of 1..64 with commas. Correct it.")
+    return [int(part) for part in parts]
 
 
 def _limits(texts: list[str]) -> dict[str, float]:
@@ -221,16 +278,6 @@ def _limits(texts: list[str]) -> dict[str, float]:
                 f"--max {text}: must be KEY=VALUE with KEY one of {', '.join(known)}. Correct it."
             )
     return limits
-
-
-def _with_peers(files: list[str], vs: str) -> list[str]:
-    """Put behind each .edgeq file the float model that it was made from, unless .onnx files are given."""
-    if set(vs.split(",")) - set(PEERS):
-        raise DataError(f"--vs {vs}: must be one of {', '.join(PEERS)}. Correct it.")
-    if any(not name.endswith(".edgeq") for name in files):
-        return files
-    pairs = [(name, str(_source_of(Path(name)))) for name in files]
-    return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
 def _source_of(path: Path) -> Path:
@@ -252,6 +299,21 @@ def _source_of(path: Path) -> Path:
     if name and beside.is_file():
         return beside
     raise DataError(
-        f"{path}: --vs ort needs the model it was made from ({name or 'not recorded'}), it is not beside"
+        f"{path}: --vs needs the model it was made from ({name or 'not recorded'}), it is not beside"
         " it and not in the zoo. Give the .onnx file as a further FILE."
     )
+
+
+def _lites_of(source: Path) -> list[Path]:
+    """Fetch the .tflite files of the zoo that are the same network as `source`."""
+    from edgeq import zoo
+    from edgeq.errors import ZooError
+
+    known = zoo.list_models()
+    own = next((m for m in known if m.file == source.name), None)
+    found = []
+    for model in known:
+        if own is not None and model.title == own.title and model.file.endswith(".tflite"):
+            with suppress(ZooError):
+                found.append(zoo.pull(model.name))
+    return found

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from edgeq.cli.bench import Timing, take_turns
 from edgeq.cli.console import Out, verb
 from edgeq.cli.demo_zoo import program, speed_row, tour
 from edgeq.cli.doctor import machine
@@ -24,6 +23,7 @@ from edgeq.cli.models import Model, Runner, check_folder, find_model, open_runne
 from edgeq.cli.quantize import load_recipe, quantize_model, save
 from edgeq.cli.run import write_picture
 from edgeq.cli.tables import percentile, plural, size, table
+from edgeq.cli.turns import Timing, take_turns
 
 DETECTOR, READER = "panel_detect", "panel_read"
 UNSEEN, CALIBRATION = 0, 900_000  # first seeds; training has used those from 1 000 000

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeq.cli.agreement import Agreement
-from edgeq.cli.bench import Timing, take_turns
 from edgeq.cli.console import Out
 from edgeq.cli.doctor import machine
 from edgeq.cli.models import Runner, check_folder, find_model, open_runner, require_card
@@ -16,6 +15,7 @@ from edgeq.cli.quantize import load_recipe, quantize_model, save
 from edgeq.cli.run import write_picture
 from edgeq.cli.samples import report_skipped
 from edgeq.cli.tables import percentile, plural, size, table
+from edgeq.cli.turns import Timing, take_turns
 from edgeq.errors import DataError, ModelError
 
 CALIBRATE = 32

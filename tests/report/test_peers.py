@@ -1,0 +1,92 @@
+"""Runtimes in processes of their own: what they answer, what fails, and when two models are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeq.errors import DeviceError
+from edgeq.report import loadgen
+from edgeq.report.peers import PACKAGES, Candidate, candidates, installed, measure, relative_error
+from edgeq.report.speed import markdown, ratio
+from tests.cli.conftest import tiny_model
+from tests.frontend.onnx_build import Model
+from tests.runtime.samples import everything
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(tiny_model())
+    return path
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "net.edgeq"
+    path.write_bytes(everything())
+    return path
+
+
+@pytest.mark.parametrize("peer", PACKAGES)
+def test_every_peer_that_is_here_runs(
+    peer: str, network: Path, program: Path, tmp_path: Path
+) -> None:
+    if not installed(PACKAGES[peer]):
+        pytest.skip(f"no {PACKAGES[peer]} (pip install 'edgeq[peers]')")
+    found = candidates(program, network, [peer], tmp_path / "models")
+    results = measure(found.rows, 1, 0.1, lambda done, total: None)
+    for one in results:
+        assert one.get("p50_ms", 0) > 0, one
+        assert one["quartiles_ms"][0] <= one["p50_ms"] <= one["quartiles_ms"][1]
+        assert one["peak_rss_mb"] >= one["bare_rss_mb"] > 0
+    assert len(found.rows) > 1 or found.left_out
+
+
+def test_what_cannot_run_is_a_result(network: Path, program: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(network.read_bytes()[:200])
+    rows = [Candidate("edgeq", "int8", program), Candidate("ort", "f32", broken)]
+    ours, theirs = measure(rows, 1, 0.1, lambda done, total: None)
+    assert ours["p50_ms"] > 0
+    assert "INVALID_PROTOBUF" in theirs["error"]
+    assert ratio([ours, theirs]) is None
+
+
+def test_the_best_peer_counts(program: Path) -> None:
+    def row(runtime: str, ms: float) -> dict[str, object]:
+        return {"runtime": runtime, "precision": "int8", "threads": 1, "inputs": "float32", "p50_ms": ms,
+                "quartiles_ms": [ms, ms]}  # fmt: skip
+
+    results = [row("edgeq", 2.0), row("ort", 6.0), row("openvino", 3.0)]
+    assert ratio(results) == 1.5
+    document = {"versions": {"ort": "1"}, "load": 0.0, "peak_gmacs": 0.0,
+                "models": {"m": {"results": results, "left_out": ["ncnn: gone"], "layers": []}}}  # fmt: skip
+    text = markdown(document, {"cpu": "C", "cores": 1})
+    assert "| m | edgeq int8 2 (2-2) | openvino int8 3 (3-3) | 1.50 |" in text
+    assert "| geometric mean | | | 1.50 | |" in text
+    assert "m: ncnn: gone" in text
+
+
+def test_a_converted_model_is_compared_with_its_source(network: Path, tmp_path: Path) -> None:
+    m = Model(13)
+    m.op("Relu", m.op("Conv", "x", m.weight(4, 3, 3, 3)))
+    other = tmp_path / "other.onnx"
+    other.write_bytes(m.proto([(1, 3, 16, 16)]).SerializeToString())
+    one = Candidate("ort", "f32", network)
+    assert relative_error(one, one, tmp_path) == 0.0
+    assert relative_error(one, Candidate("ort", "f32", other), tmp_path) == float("inf")
+    with pytest.raises(DeviceError):
+        relative_error(one, Candidate("ort", "f32", tmp_path / "none.onnx"), tmp_path)
+
+
+def test_an_error_inside_a_scenario_comes_out_of_loadgen(program: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlperf_loadgen")
+    good = {"in0": np.zeros((1, 6, 6, 3), np.float32)}
+    with pytest.raises(DeviceError, match="inputs must be"):
+        loadgen.run_scenario(
+            program, [good, {"nothing": np.zeros(1)}], "offline",
+            threads=2, seconds=0.1, queries=None, folder=tmp_path, step=lambda done, total: None,
+        )  # fmt: skip
