@@ -72,7 +72,10 @@ class Runs:
 
     @cached_property
     def _work(self) -> list[int]:
-        return [job.exec_cycles + (job.weight_load.dram_cycles if job.weighted else 0) for job in self.jobs]
+        return [
+            job.exec_cycles + (job.weight_load.dram_cycles if job.weighted else 0)
+            for job in self.jobs
+        ]
 
     @cached_property
     def _needs(self) -> list[list[tuple[int, int]]]:
