@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgeq.compiler.stacking import Stacking
+
 ALIGN = 64
-CLIMB = 400  # steps of the hill-climb
-CLIMB_WORK = 500_000  # pairs of neighbours it may look at
+SHARES = (0, 1, 2, 4, 7)  # per cent above the lower bound that are searched
+SEARCH_WORK = (
+    100_000_000  # pairs of buffers and times that a search may look at, about half a second
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,52 +24,46 @@ class Lifetime:
 
 
 def allocate(buffers: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
-    """Place buffers greedily, each at the lowest offset free over its lifetime, in the best of several orders.
+    """Place buffers so that those alive together never overlap; returns (offset in bytes by name, arena size).
 
-    By size first (Pisarchyk and Lee, 2020, 2001.03288, §4.3); where that misses the lower bound, by area,
-    length and start of life, then a hill-climb from the best order with a fixed seed. Returns (offset in
-    bytes by name, arena size).
+    Greedily, each at the lowest offset free over its lifetime, in the best of several orders: by size
+    (Pisarchyk and Lee, 2020, 2001.03288, §4.3), length, area and start of life. Where that misses the lower
+    bound, a search with backtracking looks for the bound itself, then for a little more and more.
     """
-    bound = lower_bound(buffers)
-    orders = [
-        sorted(buffers, key=lambda n: (-buffers[n].size, buffers[n].first, n)),
-        sorted(buffers, key=lambda n: (-_length(buffers[n]), -buffers[n].size, n)),
-        sorted(buffers, key=lambda n: (-_length(buffers[n]) * buffers[n].size, n)),
-        sorted(buffers, key=lambda n: (buffers[n].first, -buffers[n].size, n)),
-    ]
-    near = _neighbours(buffers) if buffers else {}
-    best: tuple[dict[str, int], int] = ({}, 0)
-    chosen: list[str] = []
-    for order in orders:
-        made = _place(buffers, order, near)
-        if not chosen or made[1] < best[1]:
-            best, chosen = made, order
+    if not buffers:
+        return {}, 0
+    bound, near = lower_bound(buffers), _neighbours(buffers)
+    best: tuple[dict[str, int], int] | None = None
+    for key in (
+        lambda n: (-buffers[n].size, buffers[n].first, n),
+        lambda n: (-_length(buffers[n]), -buffers[n].size, n),
+        lambda n: (-_length(buffers[n]) * buffers[n].size, n),
+        lambda n: (buffers[n].first, -buffers[n].size, n),
+    ):
+        made = _place(buffers, sorted(buffers, key=key), near)
+        if best is None or made[1] < best[1]:
+            best = made
         if best[1] <= bound:
             return best
-    return _climb(buffers, chosen, best, bound, near)
+    assert best is not None, "there are orders"
+    return _search(buffers, bound, best)
 
 
-def _climb(
-    buffers: Mapping[str, Lifetime],
-    order: list[str],
-    best: tuple[dict[str, int], int],
-    bound: int,
-    near: Mapping[str, list[str]],
+def _search(
+    buffers: Mapping[str, Lifetime], bound: int, best: tuple[dict[str, int], int]
 ) -> tuple[dict[str, int], int]:
-    """Move buffers that stick out at the top before one of their neighbours; keep what is not worse."""
-    rng = random.Random(0)
-    for _ in range(min(CLIMB, CLIMB_WORK // max(sum(map(len, near.values())), 1))):
-        offsets, total = best
-        top = [n for n in order if offsets[n] + _round(buffers[n].size) == total]
-        name = rng.choice(top)
-        others = near[name] or order
-        trial = [n for n in order if n != name]
-        trial.insert(trial.index(rng.choice(others)) if others != [name] else 0, name)
-        made = _place(buffers, trial, near)
-        if made[1] <= total:
-            best, order = made, trial
-        if best[1] <= bound:
+    """What backtracking finds below `best` in a fixed number of steps."""
+    names = sorted(buffers)
+    lives = [buffers[n] for n in names]
+    stacking = Stacking([_round(b.size) for b in lives], [(b.first, b.last) for b in lives])
+    for share in SHARES:
+        capacity = _round(bound + bound * share // 100)
+        if capacity >= best[1]:
             break
+        found = stacking.within(capacity, SEARCH_WORK // stacking.alive.size)
+        if found is not None:
+            total = max(at + _round(b.size) for at, b in zip(found, lives, strict=True))
+            return dict(zip(names, found, strict=True)), total
     return best
 
 
