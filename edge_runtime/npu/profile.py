@@ -165,13 +165,13 @@ def _layers(
     ends = np.zeros(count, np.int64)
     np.maximum.at(ends, layer, clock.finish)
     ends = np.maximum.accumulate(ends)
-    span = np.diff(ends, prepend=0)
     run = timing["queue"] == isa.QUEUES["EXEC"]
     sums = {
         key: np.bincount(layer, timing[key], count).astype(np.int64)
         for key in ("macs", "dram_bytes", "sram_bytes", "vector")
     }
     busy = np.bincount(layer[run], timing["cycles"][run], count).astype(np.int64)
+    span = _shared(np.diff(ends, prepend=0), layer, busy)
     w = timing["queue"] == isa.QUEUES["LOAD_W"]
     weights = np.bincount(layer[w], timing["dram_bytes"][w], count).astype(np.int64)
     commands = np.bincount(layer, minlength=count)
@@ -213,6 +213,26 @@ def _layers(
             )
         )  # fmt: skip
     return rows
+
+
+def _shared(
+    span: NDArray[np.int64], layer: NDArray[np.int64], busy: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Layers done in stripes by turns share the time of all of them, by the work of each."""
+    out = span.copy()
+    if not len(layer):
+        return out
+    before = np.maximum.accumulate(layer)
+    after = np.minimum.accumulate(layer[::-1])[::-1]
+    edges = np.flatnonzero(before[:-1] < after[1:])  # nothing behind belongs to a layer before
+    for first, last in zip(
+        [after[0], *after[edges + 1]], [*before[edges], before[-1]], strict=True
+    ):
+        work = np.cumsum(busy[first : last + 1])
+        if last > first and work[-1]:
+            until = int(span[first : last + 1].sum()) * work // work[-1]
+            out[first : last + 1] = np.diff(until, prepend=0)
+    return out
 
 
 def _stalls(
