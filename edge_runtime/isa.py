@@ -17,7 +17,7 @@ import numpy as np
 Field = tuple[str, str] | tuple[str, str, int]
 
 FORMAT_VERSION = 1
-ISA_VERSION = 3
+ISA_VERSION = 4
 MAGIC = b"\x89EDGEQ\r\n"
 NONE16 = 0xFFFF
 NONE32 = 0xFFFFFFFF
@@ -106,6 +106,7 @@ FLAG_COUNT_PAD = 2  # average pooling divides by the full window
 FLAG_TRANSPOSE_B = 4  # GEMM: in1 is (N, K)
 FLAG_LUT_GATE = 8  # CONV, DWCONV with LUT16: y = clamp(rint((f32(acc) * r[c]) * f32(T)) + zp[c])
 FLAG_WEIGHTS4 = 16  # CONV, DWCONV: two weights a byte, the first in the low half; pad row as ever
+FLAG_ADD = 32  # CONV, DWCONV of int8: behind the epilogue y = clamp(add(y, addend)), as ELEMENTWISE ADD
 GATE_EXPONENT = 80  # with FLAG_LUT_GATE |r| < 2**80, so that no product is NaN
 
 WINDOW: list[Field] = [
@@ -132,20 +133,28 @@ CONV_ROWS = (
     ("hi", "i4"),
     ("r", "f4"),
 )
+# with FLAG_ADD: a tensor of out's dims, and the rows of the sum, which are those of ELEMENTWISE
+ADDEND: list[Field] = [("addend", "u2"), ("add_rows", "u4")]
+ADD_ROWS = (
+    ("za", "i4"),
+    ("zb", "i4"),
+    ("ra", "f4"),
+    ("rb", "f4"),
+    ("zp", "i4"),
+    ("lo", "i4"),
+    ("hi", "i4"),
+)
 MEAN_ROWS = (("ratio", "f8"), ("zx", "i4"), ("zp", "i4"), ("lo", "i4"), ("hi", "i4"))
 
 OPCODES: dict[str, Opcode] = {
     "END": Opcode(0, []),
     # (n,h,w,ic) int8 -> (n,oh,ow,oc) int8|int16. Weights in CONSTANTS, then one pad row of ic bytes.
-    "CONV": Opcode(1, [*WINDOW, ("groups", "u4"), ("pre_zero", "i2")], CONV_ROWS),
-    "DWCONV": Opcode(2, [*WINDOW, ("reserved0", "u4"), ("pre_zero", "i2")], CONV_ROWS),
+    "CONV": Opcode(1, [*WINDOW, ("groups", "u4"), ("pre_zero", "i2"), *ADDEND], CONV_ROWS),
+    "DWCONV": Opcode(2, [*WINDOW, ("reserved0", "u4"), ("pre_zero", "i2"), *ADDEND], CONV_ROWS),
     # two activations: (..., M, K) x (..., K, N) int8 -> int8|int16
     "GEMM": Opcode(3, [("za", "i2"), ("zb", "i2")], (("m", "f4"), ("zp", "i4"), ("lo", "i4"), ("hi", "i4"))),
     "POOL": Opcode(4, [*WINDOW, ("kind", "u1")], MEAN_ROWS),
-    "ELEMENTWISE": Opcode(
-        5, [("kind", "u1")],
-        (("za", "i4"), ("zb", "i4"), ("ra", "f4"), ("rb", "f4"), ("zp", "i4"), ("lo", "i4"), ("hi", "i4")),
-    ),
+    "ELEMENTWISE": Opcode(5, [("kind", "u1")], ADD_ROWS),
     "LUT": Opcode(6, [("pre_zero", "i2")], (("zp", "i4"), ("lo", "i4"), ("hi", "i4"), ("r", "f4"))),
     # mean over the axes in the mask (bit i = input axis i); out has those axes removed or of size 1
     "REDUCE": Opcode(7, [("axes", "u1")], MEAN_ROWS),
@@ -217,7 +226,7 @@ def c_header() -> str:
                  "MAX_ARENA_BYTES", "MAX_META_BYTES", "MAX_TENSORS", "MAX_COMMANDS", "MAX_IO", "MAX_TAPS", "MAX_CORES",
                  "MAX_UNPACKED_BYTES",
                  "FLAG_LUT_STEP", "FLAG_COUNT_PAD", "FLAG_TRANSPOSE_B",
-                 "FLAG_LUT_GATE", "FLAG_WEIGHTS4", "GATE_EXPONENT",
+                 "FLAG_LUT_GATE", "FLAG_WEIGHTS4", "FLAG_ADD", "GATE_EXPONENT",
                  "CODE_SYMBOLS", "CODE_BITS", "CODE_TABLE_BYTES", "MOST_EXPANSION"):  # fmt: skip
         out.append(f"#define EQ_{name} {globals()[name]}u")
     tables = {"SECTION": SECTIONS, "DTYPE": DTYPES, "REGION": REGIONS, "RMODE": RMODES, "QUEUE": QUEUES, "LUT": LUT_KINDS,

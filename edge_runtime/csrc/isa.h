@@ -5,7 +5,7 @@
 
 #define EQ_MAGIC "\x89" "EDGEQ\r\n"
 #define EQ_FORMAT_VERSION 1u
-#define EQ_ISA_VERSION 3u
+#define EQ_ISA_VERSION 4u
 #define EQ_NONE16 65535u
 #define EQ_NONE32 4294967295u
 #define EQ_ALIGN 64u
@@ -25,6 +25,7 @@
 #define EQ_FLAG_TRANSPOSE_B 4u
 #define EQ_FLAG_LUT_GATE 8u
 #define EQ_FLAG_WEIGHTS4 16u
+#define EQ_FLAG_ADD 32u
 #define EQ_GATE_EXPONENT 80u
 #define EQ_CODE_SYMBOLS 259u
 #define EQ_CODE_BITS 12u
@@ -134,7 +135,9 @@ typedef struct {
   int16_t pl;
   uint32_t groups;
   int16_t pre_zero;
-  uint8_t tail[14];
+  uint16_t addend;
+  uint32_t add_rows;
+  uint8_t tail[8];
 } eq_cmd_conv;
 _Static_assert(sizeof(eq_cmd_conv) == 64, "eq_cmd_conv");
 typedef struct {
@@ -161,7 +164,9 @@ typedef struct {
   int16_t pl;
   uint32_t reserved0;
   int16_t pre_zero;
-  uint8_t tail[14];
+  uint16_t addend;
+  uint32_t add_rows;
+  uint8_t tail[8];
 } eq_cmd_dwconv;
 _Static_assert(sizeof(eq_cmd_dwconv) == 64, "eq_cmd_dwconv");
 typedef struct {

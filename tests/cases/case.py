@@ -20,6 +20,7 @@ class Case:
     bias: bool = True
     unary: str = ""  # a table function fused behind a convolution
     pre: str = "i16"
+    add: str = ""  # kind of the other operand of a sum behind a convolution
     note: str = ""
     bits: int = 8  # of a weight
 
@@ -32,6 +33,7 @@ class Case:
             "+".join(self.kinds),
             self.out,
             self.unary and f"{self.unary}-{self.pre}",
+            self.add and f"add-{self.add}",
             self.bits == 4 and "w4",
         ]
         return "-".join(p for p in parts if p)

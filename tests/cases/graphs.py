@@ -65,6 +65,14 @@ def build(case: Case) -> tuple[Graph, dict[str, Array]]:
     moves = OPS[case.op].moves and not case.unary
     q = _moved(case, values) if moves else _fit(real, case.out)
     values[result] = Value(result, shape, q=q)
+    if case.add:
+        clip = {k: v for k, v in case.attrs.items() if k == "clip"}
+        other, result = _random_q(rng, case.add, shape[-1]), "sum"
+        values["s"] = Value("s", shape, q=other)
+        inputs["s"] = rng.integers(other.lo, other.hi + 1, shape).astype(other.dtype)
+        nodes.append(Node("Add", "add", (nodes[-1].outputs[0], "s"), ("sum",), clip))
+        real = real + (inputs["s"] - other.zero_point) * other.scale
+        values["sum"] = Value("sum", shape, q=_fit(real, case.out))
     return Graph(case.id, tuple(nodes), values, tuple(inputs), (result,)), inputs
 
 

@@ -183,6 +183,20 @@ def product_cases() -> list[Case]:
     return out
 
 
+def sum_cases() -> list[Case]:
+    """A sum behind convolutions: whole and split channels, groups, tables, strides, bounds; kept apart where it must."""
+    kinds = ("Conv", "DepthwiseConv")
+    many = [c for c in product_cases() if c.op in kinds and c.weights[0] != 1 and c.out != "i16"]
+    few = [c for c in many if not c.note.startswith("1x1") or c.shapes[0][3] == 17]
+    plain = [c for c in few if not c.unary or (c.unary in ("Silu", "Tanh") and c.pre != "i16")]
+    return [replace(c, add="c8" if c.out == "c8" else "i8") for c in plain] + [
+        Case("Conv", ((1, 1, 5, 40),), conv(), weights=(260, 1, 1, 40), add="i8", note="channels"),
+        Case("Conv", ((2, 20, 20, 8),), conv(clip=(0.0, 6.0)), weights=(64, 1, 1, 8), add="c8"),
+        Case("DepthwiseConv", ((2, 33, 40, 24),), depthwise(), weights=(3, 3, 24), add="i8"),
+        Case("Conv", ((1, 6, 6, 8),), conv(), weights=(16, 1, 1, 8), add="i16", note="apart"),
+    ]
+
+
 def w4_cases() -> list[Case]:
     """4-bit weights through every shape of weights: panels, groups, taps, odd and padded channels."""
     kinds = ("Conv", "DepthwiseConv", "ConvTranspose", "FullyConnected")

@@ -145,7 +145,7 @@ typedef struct {
   bool (*quantize8)(int8_t *y, const float *x, float scale, int32_t zp, bool expand, int n);
   void (*dequantize)(float *y, const int32_t *x, float scale, int32_t zp, int n);
   void (*widen)(int8_t *y, const int8_t *x, int pixels); /* pixels of 3 bytes to 4 */
-  void (*add_pixels)(const eq_pixels *p), (*mul_pixels)(const eq_pixels *p); /* or NULL */
+  void (*add_pixels)(const eq_pixels *p), (*mul_pixels)(const eq_pixels *p); /* y may be a */
   /* x = clamp(rint(f32(x) * r) + zp, lo, hi) */
   void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,
                int n);

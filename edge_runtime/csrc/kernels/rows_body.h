@@ -200,6 +200,27 @@ ROW lerp(int8_t *restrict y, ptrdiff_t stride, const int8_t *const *corner, ptrd
     }
 }
 
+#ifndef EQ_ADD_PIXELS
+#define PIXELS(name, kernel)                                                                       \
+  ROW name(const eq_pixels *p) {                                                                   \
+    int32_t a[EQ_CHUNK], b[EQ_CHUNK], y[EQ_CHUNK];                                                 \
+    for (ptrdiff_t i = 0; i < p->pixels; i++)                                                      \
+      for (int c = 0; c < p->channels; c += EQ_CHUNK) {                                            \
+        const int n = p->channels - c < EQ_CHUNK ? p->channels - c : EQ_CHUNK;                     \
+        const eq_ew r = {p->za + c, p->zb + c, p->ra + c, p->rb + c,                               \
+                         p->zp + c, p->lo + c, p->hi + c};                                         \
+        load8(a, p->a + i * p->sa + c, 1, n);                                                      \
+        load8(b, p->b + i * p->sb + c, 1, n);                                                      \
+        kernel(y, a, b, &r, n);                                                                    \
+        store8(p->y + i * p->sy + c, 1, y, n);                                                     \
+      }                                                                                            \
+  }
+PIXELS(add_pixels, add)
+PIXELS(mul_pixels, mul_narrow)
+#define EQ_ADD_PIXELS add_pixels
+#define EQ_MUL_PIXELS mul_pixels
+#endif
+
 const eq_rows EQ_ROWS = {
     .load8 = load8,
     .load16 = load16,
@@ -216,11 +237,11 @@ const eq_rows EQ_ROWS = {
     .quantize = quantize,
     .dequantize = dequantize,
     .widen = widen,
-#ifdef EQ_ADD_PIXELS
+#ifdef EQ_QUANTIZE8
     .quantize8 = EQ_QUANTIZE8,
+#endif
     .add_pixels = EQ_ADD_PIXELS,
     .mul_pixels = EQ_MUL_PIXELS,
-#endif
     .step = step,
     .max = max,
     .max_window = max_window,

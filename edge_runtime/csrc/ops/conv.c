@@ -33,6 +33,7 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
   const uint64_t block = lanes < EQ_MAX_NP * 16 ? lanes : EQ_MAX_NP * 16;
   if (taps > c->p->max_taps) c->p->max_taps = taps;
   return eq_need_weights(c, h, k * rows, pad) && eq_need_unpacked(c, h, k * block) &&
+         eq_need_addend(c, h, cmd->addend, cmd->add_rows) &&
          eq_need_rows(c, h->qparams, rows, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
                       y->dtype);
 }
@@ -43,6 +44,7 @@ typedef struct {
   uint8_t *base; /* of out */
   eq_gather gather;
   eq_conv conv; /* of group 0 */
+  eq_addend addend;
   int64_t pixels;
   int groups, icg, ocg, lanes, blocks; /* blocks of conv_np panels in a group */
   int block_tiles;
@@ -125,6 +127,11 @@ static const int8_t *weights_of(const job *j, size_t panel, int count, int worke
   return to;
 }
 
+/* The channels of block `b` start here; of the block behind the last, they end. */
+static int first_channel(const job *j, int b) {
+  return b / j->blocks * j->ocg + b % j->blocks * j->x->kernels->conv_np * 16;
+}
+
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
@@ -164,6 +171,7 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
       k->conv(&a, pointers + (size_t)t * (size_t)(taps * mr), out + t * mr, n, 0, channels);
     }
   }
+  eq_add_behind(&j->addend, first, count, first_channel(j, b0), first_channel(j, b1));
 }
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
@@ -227,6 +235,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                     .panel_bytes = panel_bytes,
                     .taps = taps,
                     .k4 = k4},
+           .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
            .pixels = (int64_t)out->count / out->dims[3],
            .groups = groups,
            .icg = icg,
@@ -250,6 +259,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   j.four = h->flags & EQ_FLAG_WEIGHTS4;
   j.whole = j.four && !j.by_channels && rows / 16 * panel_bytes <= x->unpacked_bytes;
   const int64_t outputs = j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3];
-  const int64_t cost = outputs * taps * k4 / 50 + outputs / 16 + 2 * k->conv_mr;
+  const int64_t cost =
+      outputs * taps * k4 / 50 + outputs / (j.addend.add ? 6 : 16) + 2 * k->conv_mr;
   eq_split(x, j.by_channels ? blocks : tiles, cost, run_part, &j);
 }

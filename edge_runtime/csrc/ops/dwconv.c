@@ -18,6 +18,7 @@ bool eq_check_dwconv(eq_check *c, const eq_head *h) {
   const uint64_t taps = (uint64_t)w.kh * (uint64_t)w.kw, lanes = eq_lanes(channels);
   if (taps > c->p->max_taps) c->p->max_taps = taps;
   return eq_need_weights(c, h, taps * lanes, lanes) && eq_need_unpacked(c, h, taps * lanes) &&
+         eq_need_addend(c, h, cmd->addend, cmd->add_rows) &&
          eq_need_rows(c, h->qparams, channels, h->flags & EQ_FLAG_LUT_GATE ? "bbfzlhg" : "bbfzlhf",
                       y->dtype);
 }
@@ -28,7 +29,8 @@ typedef struct {
   uint8_t *base;
   eq_gather gather;
   eq_dw dw;
-  int block; /* pixels per call */
+  eq_addend addend;
+  int block; /* pixels per call; rows per call where an addend follows */
 } job;
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
@@ -44,6 +46,7 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
       for (int t = taps; t < taps4; t++) pointers[i * taps4 + t] = pointers[i * taps4];
     eq_output_pointers(j->base, j->out, p, n, out);
     j->x->kernels->dw(&j->dw, pointers, out, n);
+    eq_add_behind(&j->addend, p, n, 0, j->dw.channels);
   }
 }
 
@@ -54,7 +57,8 @@ static void run_rows(void *arg, int64_t begin, int64_t end, int worker) {
   const eq_gather *g = &j->gather;
   for (int64_t row = begin; row < end;) { /* the rows of one picture after the other */
     const int64_t n = row / g->oh, oy = row % g->oh;
-    const int64_t last = end - row < g->oh - oy ? oy + end - row : g->oh;
+    int64_t last = end - row < g->oh - oy ? oy + end - row : g->oh;
+    if (j->addend.add && last - oy > j->block) last = oy + j->block;
     const eq_dw_row r = {.e = j->dw.e,
                          .w = j->dw.w,
                          .k = g->win.kw,
@@ -76,6 +80,7 @@ static void run_rows(void *arg, int64_t begin, int64_t end, int worker) {
                          .out_pixel = j->out->strides[2],
                          .count = g->ow};
     j->x->kernels->dw_row(&r);
+    eq_add_behind(&j->addend, row * g->ow, (last - oy) * g->ow, 0, j->dw.channels);
     row += last - oy;
   }
 }
@@ -127,11 +132,14 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                   .w = weights,
                   .taps = taps,
                   .channels = channels,
-                  .lanes = (int)lanes}};
+                  .lanes = (int)lanes},
+           .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows)};
 #undef ROW
   int16_t pieces[2 * EQ_PIECES];
   eq_prepare(&j.dw.e, (int)lanes, pieces);
   if (j.dw.e.words && takes_rows(x, &j.gather.win, out)) {
+    enum { NEAR_BYTES = 16384 }; /* of output between the epilogue and the sum */
+    j.block = NEAR_BYTES / (channels * out->dims[2]) + 1;
     const int64_t cost = ((int64_t)taps * channels / 64 + 2) * out->dims[2];
     eq_split(x, (int64_t)out->dims[0] * out->dims[1], cost, run_rows, &j);
     return;

@@ -93,9 +93,8 @@ static void run_lines(void *arg, int64_t begin, int64_t end, int worker) {
 /* ---- int8 with a kernel for whole pixels ---- */
 
 static bool pixelwise(const job *j, int kind) {
-  const eq_rows *k = j->x->kernels->rows;
   const int channels = j->y->dims[j->y->ndim - 1];
-  return j->b && (kind == EQ_EW_ADD || kind == EQ_EW_MUL) && k->add_pixels && channels > 4 &&
+  return j->b && (kind == EQ_EW_ADD || kind == EQ_EW_MUL) && channels > 4 &&
          j->a->dtype == EDGEQ_INT8 && j->b->dtype == EDGEQ_INT8 && j->y->dtype == EDGEQ_INT8 &&
          last_stride(j->a) == 1 && last_stride(j->b) == 1 && j->y->strides[j->y->ndim - 1] == 1;
 }
@@ -119,7 +118,10 @@ static void run_pixels(const job *j, int64_t begin, int64_t end, bool mul) {
                  line_stride(j->y),
                  channels,
                  width};
-  for (int64_t line = begin; line < end; line++) {
+  const bool dense = eq_dense(j->y) && eq_dense(j->a) && eq_dense(j->b) &&
+                     j->a->count == j->y->count && j->b->count == j->y->count;
+  if (dense) p.pixels = (int)((end - begin) * width); /* all lines are one */
+  for (int64_t line = begin; line < (dense ? begin + 1 : end); line++) {
     p.a = (const int8_t *)j->pa + eq_broadcast_offset(j->a, j->y, line * width);
     p.b = (const int8_t *)j->pb + eq_broadcast_offset(j->b, j->y, line * width);
     p.y = (int8_t *)j->py + eq_broadcast_offset(j->y, j->y, line * width);

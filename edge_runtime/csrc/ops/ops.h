@@ -56,6 +56,22 @@ static inline const int8_t *eq_weights(const eq_context *x, const eq_head *h) {
                              : (const int8_t *)eq_data(x, h->in1);
 }
 
+/* ---- the residual sum behind CONV and DWCONV (addend.c) ---- */
+
+typedef struct {
+  void (*add)(const eq_pixels *p); /* NULL: there is none */
+  eq_ew rows;
+  const edgeq_tensor *y, *b;
+  int8_t *py;
+  const int8_t *pb;
+} eq_addend;
+
+bool eq_need_addend(eq_check *c, const eq_head *h, uint32_t addend, uint32_t rows);
+eq_addend eq_addend_of(const eq_context *x, const eq_head *h, uint32_t addend, uint32_t rows);
+
+/* Output pixels [first, first + count), counted over (n, oh, ow), channels [c0, c1). */
+void eq_add_behind(const eq_addend *a, int64_t first, int64_t count, int c0, int c1);
+
 /* ---- walking rows: all of a tensor but its last axis ---- */
 
 /* Element offset in `strides` of row `row`, the leading ndim-1 dims counted row-major. */

@@ -44,7 +44,7 @@ def compile_graph(
             f"graph {graph.name}: it must be quantized before it is compiled. Run quantize first."
         )
     views = Views(graph, dense=chip.dataflow != "none")
-    layers = fuse(graph)
+    layers = fuse(graph, sums=chip.dataflow == "none")
     lowered = lower(graph, layers, views)
     edges = frozenset(views.of(n).root for n in (*graph.inputs, *graph.outputs))
     commands, buffers = in_place(lowered, lifetimes(graph, lowered, views), edges)
@@ -87,7 +87,7 @@ def lifetimes(graph: Graph, commands: list[Command], views: Views) -> dict[str, 
     first = {views.of(n).root: 0 for n in graph.inputs}
     last = dict(first)
     for at, command in enumerate(commands):
-        for view in (*command.ins, command.out):
+        for view in (*command.ins, *command.addend, command.out):
             if not view.constant:
                 first.setdefault(view.root, at)
                 last[view.root] = at

@@ -31,6 +31,8 @@ class Command:
     lut_kind: int = 0
     flags: int = 0
     macs: int = 0
+    addend: tuple[View, ...] = ()  # CONV, DWCONV: the other operand of the sum behind them
+    add_rows: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def weight_bits(self) -> int:
@@ -55,7 +57,8 @@ class Context:
 
     @property
     def out(self) -> Value:
-        return self.graph.values[self.layer.output]
+        """What the node makes, its table included and before a fused sum."""
+        return self.graph.values[self.layer.result]
 
     def view(self, i: int) -> View:
         return self.views.of(self.node.inputs[i])

@@ -107,19 +107,23 @@ class Emitter:
             row["out"] = self.tensor(command.out)
         row["rmode"], row["lut_kind"] = isa.RMODES["RNE_F32"], command.lut_kind
         row["constants"] = self.constants.add(command.constants)
-        row["qparams"] = self.qparams.add(_rows(command))
+        row["qparams"] = self.qparams.add(_rows(command, command.opcode, command.rows))
+        if command.addend:
+            row["flags"] |= isa.FLAG_ADD
+            row["addend"] = self.tensor(command.addend[0])
+            row["add_rows"] = self.qparams.add(_rows(command, "ELEMENTWISE", command.add_rows))
         row["lut"] = self.luts.add(command.lut)
         for name, value in command.fields.items():
             row[name] = value
         return row.tobytes()
 
 
-def _rows(command: Command) -> bytes:
-    if not command.rows:
+def _rows(command: Command, opcode: str, rows: Mapping[str, Array]) -> bytes:
+    if not rows:
         return b""
     out = b""
-    for name, kind in isa.OPCODES[command.opcode].rows:
-        values = command.rows[name]
+    for name, kind in isa.OPCODES[opcode].rows:
+        values = rows[name]
         padded = np.zeros(isa.lanes(len(values)), "<" + kind)
         padded[: len(values)] = values
         if not np.isfinite(padded.astype(np.float64)).all():

@@ -25,7 +25,7 @@ def in_place(
     """
     readers: dict[str, int] = {}
     for c in commands:
-        for root in {x.root for x in c.ins}:
+        for root in {x.root for x in (*c.ins, *c.addend)}:
             readers[root] = readers.get(root, 0) + 1
     merged: dict[str, str] = {}
     left, done = dict(lives), []
@@ -60,7 +60,11 @@ def _fits(
 
 
 def _renamed(c: Command, names: Mapping[str, str]) -> Command:
-    if not ({x.root for x in (*c.ins, c.out)} & names.keys()):
+    if not ({x.root for x in (*c.ins, *c.addend, c.out)} & names.keys()):
         return c
-    ins = tuple(replace(x, root=names.get(x.root, x.root)) for x in c.ins)
-    return replace(c, ins=ins, out=replace(c.out, root=names.get(c.out.root, c.out.root)))
+    ins, addend = (
+        tuple(replace(x, root=names.get(x.root, x.root)) for x in views)
+        for views in (c.ins, c.addend)
+    )
+    out = replace(c.out, root=names.get(c.out.root, c.out.root))
+    return replace(c, ins=ins, addend=addend, out=out)

@@ -90,9 +90,9 @@ class Machine:
             w = np.stack([w << 4 >> 4, w >> 4], axis=1).reshape(-1)  # the low half comes first
         return w, body[size:]
 
-    def rows(self, command: Any, opcode: str, count: int) -> dict[str, Array]:
+    def rows(self, at: int, opcode: str, count: int) -> dict[str, Array]:
         """Per-channel arrays of `count` entries (LANES-padded in the file)."""
-        at, out = int(command["qparams"]), {}
+        out = {}
         for name, kind in isa.OPCODES[opcode].rows:
             out[name] = np.frombuffer(self.program.qparams, "<" + kind, count, at)
             at += isa.lanes(count) * np.dtype(kind).itemsize
@@ -144,6 +144,15 @@ def _finish(m: Machine, command: Any, acc: Array, rows: Mapping[str, Array], out
         _through_table(pre, table, bool(command["flags"] & isa.FLAG_LUT_STEP), rows, out)
 
 
+def _add_behind(m: Machine, command: Any, out: Array) -> None:
+    """The residual sum behind a convolution, over what its epilogue wrote."""
+    if command["flags"] & isa.FLAG_ADD:
+        r = m.rows(int(command["add_rows"]), "ELEMENTWISE", out.shape[3])
+        tail = r["zp"], r["lo"], r["hi"]
+        b = m.tensor(int(command["addend"]))
+        out[...] = numerics.add(out, b, r["ra"], r["rb"], r["za"], r["zb"], *tail)
+
+
 def _slabs(command: Any, x: Array, out: Array, fill: Array | int) -> Any:
     kernel = int(command["kh"]), int(command["kw"])
     strides = int(command["sh"]), int(command["sw"])
@@ -172,7 +181,7 @@ def _conv(m: Machine, command: Any) -> None:
     w, pads = m.weights(command, count, x.shape[3])
     w = w.reshape(groups, lanes // 16, kh, kw, deep // 4, 16, 4)
     w = w.transpose(0, 1, 5, 2, 3, 4, 6).reshape(groups, lanes, kh, kw, deep)[:, :per, :, :, :icg]
-    rows = m.rows(command, "CONV", groups * lanes)
+    rows = m.rows(int(command["qparams"]), "CONV", groups * lanes)
     acc = np.zeros((*out.shape[:3], groups, per), np.float64)
     for ky, kx, slab in _slabs(command, x, out, pads):
         for g in range(groups):
@@ -180,6 +189,7 @@ def _conv(m: Machine, command: Any) -> None:
             acc[..., g, :] += part @ w[g, :, ky, kx].astype(np.float64).T
     rows = {k: r.reshape(groups, lanes)[:, :per].reshape(-1) for k, r in rows.items()}
     _finish(m, command, acc.reshape(out.shape).astype(np.int64) + rows["bias"], rows, out)
+    _add_behind(m, command, out)
 
 
 def _depthwise(m: Machine, command: Any) -> None:
@@ -187,16 +197,17 @@ def _depthwise(m: Machine, command: Any) -> None:
     c, kh, kw = x.shape[3], int(command["kh"]), int(command["kw"])
     w, pads = m.weights(command, kh * kw * isa.lanes(c), c)
     w = w.reshape(kh, kw, -1)[..., :c].astype(np.int64)
-    rows = m.rows(command, "DWCONV", c)
+    rows = m.rows(int(command["qparams"]), "DWCONV", c)
     acc = rows["bias"] + sum(slab * w[ky, kx] for ky, kx, slab in _slabs(command, x, out, pads))
     _finish(m, command, acc, rows, out)
+    _add_behind(m, command, out)
 
 
 def _gemm(m: Machine, command: Any) -> None:
     a, b, out = (m.tensor(int(command[k])) for k in ("in0", "in1", "out"))
     if command["flags"] & isa.FLAG_TRANSPOSE_B:
         b = b.swapaxes(-1, -2)
-    rows = m.rows(command, "GEMM", out.shape[-1])
+    rows = m.rows(int(command["qparams"]), "GEMM", out.shape[-1])
     acc = (a.astype(np.float64) - int(command["za"])) @ (b.astype(np.float64) - int(command["zb"]))
     out[...] = numerics.requantize(
         acc.astype(np.int64), rows["m"], rows["zp"], rows["lo"], rows["hi"]
@@ -223,7 +234,7 @@ def _pool(m: Machine, command: Any) -> None:
             best = np.maximum(best, slab)
         out[...] = best
         return
-    rows = m.rows(command, "POOL", out.shape[3])
+    rows = m.rows(int(command["qparams"]), "POOL", out.shape[3])
     total = sum(slab for _, _, slab in _slabs(command, x.astype(np.int64) - rows["zx"], out, 0))
     count = np.full((1, 1, 1, 1), int(command["kh"]) * int(command["kw"]))
     if not command["flags"] & isa.FLAG_COUNT_PAD:
@@ -236,14 +247,14 @@ def _pool(m: Machine, command: Any) -> None:
 def _reduce(m: Machine, command: Any) -> None:
     x, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
     axes = tuple(i for i in range(x.ndim) if int(command["axes"]) >> i & 1)
-    rows = m.rows(command, "REDUCE", 1 if x.ndim - 1 in axes else x.shape[-1])
+    rows = m.rows(int(command["qparams"]), "REDUCE", 1 if x.ndim - 1 in axes else x.shape[-1])
     total = (x.astype(np.int64) - rows["zx"]).sum(axis=axes)
     _mean(total, np.asarray(np.prod([x.shape[a] for a in axes])), rows, x, out)
 
 
 def _elementwise(m: Machine, command: Any) -> None:
     a, out = m.tensor(int(command["in0"])), m.tensor(int(command["out"]))
-    r = m.rows(command, "ELEMENTWISE", out.shape[-1] if out.ndim else 1)
+    r = m.rows(int(command["qparams"]), "ELEMENTWISE", out.shape[-1] if out.ndim else 1)
     kinds = {number: name for name, number in isa.ELEMENTWISE_KINDS.items()}
     kind, tail = kinds[int(command["kind"])], (r["zp"], r["lo"], r["hi"])
     if kind in ("PRELU", "REQUANT"):
@@ -263,7 +274,7 @@ def _elementwise(m: Machine, command: Any) -> None:
 def _lut(m: Machine, command: Any) -> None:
     x, out, table = m.tensor(int(command["in0"])), m.tensor(int(command["out"])), m.table(command)
     assert table is not None
-    rows = m.rows(command, "LUT", out.shape[-1] if out.ndim else 1)
+    rows = m.rows(int(command["qparams"]), "LUT", out.shape[-1] if out.ndim else 1)
     _through_table(x, table, bool(command["flags"] & isa.FLAG_LUT_STEP), rows, out)
 
 
@@ -317,7 +328,7 @@ def _sync(m: Machine, command: Any) -> None:
 
 def _fill(m: Machine, command: Any) -> None:
     out = m.tensor(int(command["out"]))
-    out[...] = m.rows(command, "FILL", out.shape[-1])["value"]
+    out[...] = m.rows(int(command["qparams"]), "FILL", out.shape[-1])["value"]
 
 
 def _gather(m: Machine, command: Any) -> None:

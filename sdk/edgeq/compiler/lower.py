@@ -23,6 +23,7 @@ from edgeq.compiler.lower_movement import (
     lower_pad,
     lower_transpose,
 )
+from edgeq.compiler.pair_rows import pair_rows
 from edgeq.compiler.views import View, Views
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Array, Graph, QParams
@@ -67,50 +68,39 @@ def _matmul(c: Context) -> Iterator[Command]:
     )
 
 
-def _elementwise(kind: str) -> Callable[[Context], Iterator[Command]]:
+def _pair(kind: str) -> Callable[[Context], Iterator[Command]]:
+    """Two activations."""
+
     def rule(c: Context) -> Iterator[Command]:
-        n = c.out.shape[-1] if c.out.shape else 1
-        qa, q = q_of(c.value(0)), q_of(c.out)
-        lo, hi = clamp_bounds(q, c.node.attrs.get("clip"))
-        rows: dict[str, Any] = {
-            "za": qa.zero_point,
-            "zb": 0,
-            "rb": np.float32(0),
-            "zp": q.zero_point,
-            "lo": lo,
-            "hi": hi,
-        }
-        ins: tuple[View, ...] = (c.view(0),)
-        if kind == "PRELU":
-            slope = np.asarray(c.value(1).data)
-            rows |= {
-                "ra": multiplier(qa.scale, under=(q.scale,)),
-                "rb": multiplier(qa.scale, slope, under=(q.scale,)),
-            }
-        elif kind == "REQUANT":
-            rows |= {"ra": multiplier(qa.scale, under=(q.scale,))}
-        else:
-            qb = q_of(c.value(1))
-            ins = (c.view(0), c.view(1))
-            rows |= {"zb": qb.zero_point} | _ratios(c.node.op, qa, qb, q)
-        yield c.command(
-            "ELEMENTWISE",
-            ins,
-            c.out_view,
-            fields={"kind": isa.ELEMENTWISE_KINDS[kind]},
-            rows=broadcast(rows, n),
-        )
+        qs = q_of(c.value(0)), q_of(c.value(1)), q_of(c.out)
+        rows = pair_rows(c.node.op, *qs, c.node.attrs.get("clip"))
+        yield _elementwise(c, kind, (c.view(0), c.view(1)), rows)
 
     return rule
 
 
-def _ratios(op: str, qa: QParams, qb: QParams, q: QParams) -> dict[str, Array]:
-    if op == "Mul":
-        return {"ra": multiplier(qa.scale, qb.scale, under=(q.scale,))}
-    if op == "Div":
-        return {"ra": multiplier(qa.scale, under=(qb.scale, q.scale))}
-    rb = multiplier(qb.scale, under=(q.scale,))
-    return {"ra": multiplier(qa.scale, under=(q.scale,)), "rb": -rb if op == "Sub" else rb}
+def _prelu(c: Context) -> Iterator[Command]:
+    qa, q = q_of(c.value(0)), q_of(c.out)
+    slope = np.asarray(c.value(1).data)
+    rb = multiplier(qa.scale, slope, under=(q.scale,))
+    yield _elementwise(c, "PRELU", (c.view(0),), _scaled(c, qa, q) | {"rb": rb})
+
+
+def _requantize(c: Context) -> Iterator[Command]:
+    rows = _scaled(c, q_of(c.value(0)), q_of(c.out))
+    yield _elementwise(c, "REQUANT", (c.view(0),), rows)
+
+
+def _scaled(c: Context, qa: QParams, q: QParams) -> dict[str, Any]:
+    lo, hi = clamp_bounds(q, c.node.attrs.get("clip"))
+    rows = {"za": qa.zero_point, "zb": 0, "rb": 0.0, "zp": q.zero_point, "lo": lo, "hi": hi}
+    return rows | {"ra": multiplier(qa.scale, under=(q.scale,))}
+
+
+def _elementwise(c: Context, kind: str, ins: tuple[View, ...], rows: dict[str, Any]) -> Command:
+    n = c.out.shape[-1] if c.out.shape else 1
+    fields = {"kind": isa.ELEMENTWISE_KINDS[kind]}
+    return c.command("ELEMENTWISE", ins, c.out_view, fields=fields, rows=broadcast(rows, n))
 
 
 def _unary(c: Context) -> Iterator[Command]:
@@ -202,27 +192,27 @@ def _resize(c: Context) -> Iterator[Command]:
 
 
 _RULES: dict[str, Callable[[Context], Iterator[Command]]] = {
-    "Add": _elementwise("ADD"),
+    "Add": _pair("ADD"),
     "AvgPool": _pool("AVG"),
     "Concat": lower_concat,
     "Conv": lower_conv,
     "ConvTranspose": lower_conv_transpose,
     "DepthwiseConv": lower_depthwise,
-    "Div": _elementwise("DIV"),
+    "Div": _pair("DIV"),
     "FullyConnected": lower_fully_connected,
     "Gather": lower_gather,
     "MatMul": _matmul,
     "MaxPool": _pool("MAX"),
-    "Mul": _elementwise("MUL"),
-    "PRelu": _elementwise("PRELU"),
+    "Mul": _pair("MUL"),
+    "PRelu": _prelu,
     "Pad": lower_pad,
     "ReduceMean": _reduce_mean,
-    "Requantize": _elementwise("REQUANT"),
+    "Requantize": _requantize,
     "Reshape": lower_alias_or_copy,
     "Resize": _resize,
     "Slice": lower_alias_or_copy,
     "Softmax": _softmax,
-    "Sub": _elementwise("ADD"),
+    "Sub": _pair("ADD"),
     "Transpose": lower_transpose,
     "Unary": _unary,
 }

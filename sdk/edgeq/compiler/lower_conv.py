@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeq.compiler.command import Command, Context, broadcast, table_bytes
 from edgeq.compiler.pack import pack_conv, pack_depthwise, weight_bits
+from edgeq.compiler.pair_rows import pair_rows
 from edgeq.compiler.views import View
 from edgeq.errors import CompileError
 from edgeq.graph.ir import Array, Node, Shape
@@ -163,7 +164,21 @@ def _window_command(
         lut_kind=lut_kind,
         flags=flags,
         macs=macs,
+        **_sum(c),
     )
+
+
+def _sum(c: Context) -> dict[str, Any]:
+    """The fused Add, if any: its other operand and its rows."""
+    add = c.layer.add
+    if add is None:
+        return {}
+    other, out = c.graph.values[c.layer.addend], c.graph.values[c.layer.output]
+    rows = pair_rows(add.op, q_of(c.out), q_of(other), q_of(out), add.attrs.get("clip"))
+    return {
+        "addend": (c.views.of(other.name),),
+        "add_rows": broadcast(rows, out.shape[-1]),
+    }
 
 
 def _epilogue(
