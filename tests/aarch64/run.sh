@@ -58,6 +58,7 @@ c_tests() {
 
 guards() {
   say "Programs against unreadable pages"
+  rm -rf "$build/guarded"
   "$python" -m tests.runtime.guarded "$build/guarded"
   for model in "${models[@]}"; do
     echo "${model%%:*}:"
