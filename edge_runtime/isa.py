@@ -106,7 +106,9 @@ FLAG_COUNT_PAD = 2  # average pooling divides by the full window
 FLAG_TRANSPOSE_B = 4  # GEMM: in1 is (N, K)
 FLAG_LUT_GATE = 8  # CONV, DWCONV with LUT16: y = clamp(rint((f32(acc) * r[c]) * f32(T)) + zp[c])
 FLAG_WEIGHTS4 = 16  # CONV, DWCONV: two weights a byte, the first in the low half; pad row as ever
-FLAG_ADD = 32  # CONV, DWCONV of int8: behind the epilogue y = clamp(add(y, addend)), as ELEMENTWISE ADD
+FLAG_ADD = (
+    32  # CONV, DWCONV of int8: behind the epilogue y = clamp(add(y, addend)), as ELEMENTWISE ADD
+)
 GATE_EXPONENT = 80  # with FLAG_LUT_GATE |r| < 2**80, so that no product is NaN
 
 WINDOW: list[Field] = [
