@@ -1,50 +1,142 @@
-/* conv, AVX-512 VNNI: 12 pixels x 32 channels in 24 registers. vpdpbusd multiplies unsigned by
- * signed, so x enters as x + 128 (x ^ 0x80) and the accumulator starts at bias - 128 * sum(w). */
+/* conv, AVX-512 VNNI: 24 registers of sums, as 12 pixels x 32 channels, 24 x 16, or fewer channels
+ * with several steps of k side by side. vpdpbusd multiplies unsigned by signed, so x enters as
+ * x + 128 (x ^ 0x80) and the sums start at bias - 128 * sum(w). */
 #if defined(__x86_64__)
 #include <string.h>
 #include "epilogue_avx512.h"
 
-enum { MR = 12 };
+enum { MR = 24 };
 
-/* Pixels 0..pixels-1 with PIXELS >= pixels accumulators each; both constants after inlining. */
+EQ_TARGET EQ_INLINE __m512i start_of(const eq_epilogue *e, int c) {
+  return _mm512_sub_epi32(_mm512_loadu_si512(e->bias + c),
+                          _mm512_slli_epi32(_mm512_loadu_si512(e->wsum + c), 7));
+}
+
+EQ_TARGET EQ_INLINE ptrdiff_t out_at(const eq_conv *a, int c0) {
+  return a->out_offset + c0 * (a->e.out16 ? 2 : 1);
+}
+
+/* Pixels 0..pixels-1 with PIXELS >= pixels sums per panel; both constants after inlining. */
 EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out,
                               int pixels, int c0, int channels, const int PIXELS,
                               const int PANELS) {
   const __m512i flip = _mm512_set1_epi32((int)0x80808080);
   const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
-  __m512i acc[MR][2];
+  __m512i acc[MR];
 #pragma GCC unroll 2
   for (int j = 0; j < PANELS; j++) {
-    const __m512i wsum = _mm512_loadu_si512(a->e.wsum + c0 + 16 * j);
-    const __m512i start =
-        _mm512_sub_epi32(_mm512_loadu_si512(a->e.bias + c0 + 16 * j), _mm512_slli_epi32(wsum, 7));
-#pragma GCC unroll 12
-    for (int i = 0; i < PIXELS; i++) acc[i][j] = start;
+    const __m512i start = start_of(&a->e, c0 + 16 * j);
+#pragma GCC unroll 24
+    for (int i = 0; i < PIXELS; i++) acc[i * PANELS + j] = start;
   }
   for (int t = 0; t < a->taps; t++, in += MR) {
     const int8_t *x[MR];
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (int i = 0; i < PIXELS; i++) x[i] = in[i] + a->in_offset;
     for (int k = 0; k < a->k4; k++, w += 64) {
       const __m512i w0 = _mm512_loadu_si512(w);
       const __m512i w1 = PANELS == 2 ? _mm512_loadu_si512(w + a->panel_bytes) : w0;
-#pragma GCC unroll 12
+#pragma GCC unroll 24
       for (int i = 0; i < PIXELS; i++) {
         int32_t four;
         memcpy(&four, x[i] + 4 * k, 4);
         const __m512i v = _mm512_xor_si512(_mm512_set1_epi32(four), flip);
-        acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], v, w0);
-        if (PANELS == 2) acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], v, w1);
+        acc[i * PANELS] = _mm512_dpbusd_epi32(acc[i * PANELS], v, w0);
+        if (PANELS == 2) acc[i * PANELS + 1] = _mm512_dpbusd_epi32(acc[i * PANELS + 1], v, w1);
       }
     }
   }
-  __m512i sums[MR * PANELS];
-#pragma GCC unroll 12
-  for (int i = 0; i < PIXELS; i++)
+  __m512i sums[MR];
+#pragma GCC unroll 24
+  for (int i = 0; i < PIXELS * PANELS; i++) sums[i] = acc[i];
+  eq_finish512(&a->e, c0, channels, sums, PANELS, out, out_at(a, c0), pixels);
+}
+
+/* ---- 2, 4 or 8 channels: a register holds 16 / N steps of k of one pixel ---- */
+
+/* Steps k .. k + 16 / N of `left` that remain: [step][N channels][4] from panels of 16. */
+EQ_TARGET EQ_INLINE __m512i narrow_weights(const int8_t *w, int left, const int N) {
+#define FROM(i) (w + 64 * (i))
+  if (N == 8) {
+    const __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)FROM(0));
+    if (left < 2) return _mm512_zextsi256_si512(low);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
+                              _mm256_loadu_si256((const __m256i *)(const void *)FROM(1)), 1);
+  }
+  __m128i part[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    if (N == 4)
+      part[i] =
+          i < left ? _mm_loadu_si128((const __m128i *)(const void *)FROM(i)) : _mm_setzero_si128();
+    else
+      part[i] = _mm_unpacklo_epi64(
+          2 * i < left ? _mm_loadl_epi64((const __m128i *)(const void *)FROM(2 * i))
+                       : _mm_setzero_si128(),
+          2 * i + 1 < left ? _mm_loadl_epi64((const __m128i *)(const void *)FROM(2 * i + 1))
+                           : _mm_setzero_si128());
+  }
+#undef FROM
+  __m512i v = _mm512_castsi128_si512(part[0]);
+  v = _mm512_inserti32x4(v, part[1], 1);
+  v = _mm512_inserti32x4(v, part[2], 2);
+  return _mm512_inserti32x4(v, part[3], 3);
+}
+
+/* Sums over the steps of 16 / N pixels, side by side. */
+EQ_TARGET EQ_INLINE __m512i narrow_sum(const __m512i *acc, const int N) {
+  if (N == 8)
+    return _mm512_add_epi32(_mm512_shuffle_i64x2(acc[0], acc[1], 0x44),
+                            _mm512_shuffle_i64x2(acc[0], acc[1], 0xee));
+  __m512i four[4], two[2];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++)
+    four[i] = N == 4 ? acc[i]
+                     : _mm512_add_epi32(_mm512_unpacklo_epi64(acc[2 * i], acc[2 * i + 1]),
+                                        _mm512_unpackhi_epi64(acc[2 * i], acc[2 * i + 1]));
 #pragma GCC unroll 2
-    for (int j = 0; j < PANELS; j++) sums[i * PANELS + j] = acc[i][j];
-  eq_finish512(&a->e, c0, channels, sums, PANELS, out, a->out_offset + c0 * (a->e.out16 ? 2 : 1),
-               pixels);
+  for (int i = 0; i < 2; i++)
+    two[i] = _mm512_add_epi32(_mm512_shuffle_i64x2(four[2 * i], four[2 * i + 1], 0x44),
+                              _mm512_shuffle_i64x2(four[2 * i], four[2 * i + 1], 0xee));
+  return _mm512_add_epi32(_mm512_shuffle_i64x2(two[0], two[1], 0x88),
+                          _mm512_shuffle_i64x2(two[0], two[1], 0xdd));
+}
+
+EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8_t *const *out,
+                                int pixels, int c0, const int PIXELS, const int N) {
+  enum { LANES = 16 };
+  const int steps = LANES / N;
+  const __m256i flip = _mm256_set1_epi8((char)0x80);
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i step = _mm512_srli_epi32(lane, N == 8 ? 3 : N == 4 ? 2 : 1);
+  const int8_t *w = a->w + (size_t)c0 / LANES * a->panel_bytes;
+  __m512i acc[MR];
+#pragma GCC unroll 24
+  for (int i = 0; i < PIXELS; i++) acc[i] = _mm512_setzero_si512();
+  for (int t = 0; t < a->taps; t++, in += MR, w += 64 * a->k4) {
+    const int8_t *x[MR];
+#pragma GCC unroll 24
+    for (int i = 0; i < PIXELS; i++) x[i] = in[i] + a->in_offset;
+    for (int k = 0; k < a->k4; k += steps) {
+      const __m512i now = narrow_weights(w + 64 * k, a->k4 - k, N);
+#pragma GCC unroll 24
+      for (int i = 0; i < PIXELS; i++) {
+        const void *p = x[i] + 4 * k;
+        __m256i v = N == 2   ? _mm256_loadu_si256(p)
+                    : N == 4 ? _mm256_castsi128_si256(_mm_loadu_si128(p))
+                             : _mm256_castsi128_si256(_mm_loadl_epi64(p));
+        v = _mm256_xor_si256(v, flip);
+        acc[i] = _mm512_dpbusd_epi32(
+            acc[i], _mm512_permutexvar_epi32(step, _mm512_castsi256_si512(v)), now);
+      }
+    }
+  }
+  const __m512i start = eq_repeat512(start_of(&a->e, c0), N);
+  __m512i sums[MR / 2];
+#pragma GCC unroll 12
+  for (int i = 0; i < MR / 2; i++)
+    if (i * steps < PIXELS) sums[i] = _mm512_add_epi32(start, narrow_sum(acc + i * steps, N));
+  eq_finish_few512(&a->e, c0, N, sums, out, out_at(a, c0), pixels);
 }
 
 #define TILE(pixels_, panels_)                                                                     \
@@ -53,19 +145,58 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t
                                                    int channels) {                                 \
     tile(a, in, out, pixels, c0, channels, pixels_, panels_);                                      \
   }
+#define NARROW(pixels_, channels_)                                                                 \
+  EQ_TARGET static void narrow_##pixels_##x##channels_(const eq_conv *a, const int8_t *const *in,  \
+                                                       uint8_t *const *out, int pixels, int c0,    \
+                                                       int channels) {                             \
+    (void)channels;                                                                                \
+    narrow(a, in, out, pixels, c0, pixels_, channels_);                                            \
+  }
 TILE(12, 2)
 TILE(6, 2)
 TILE(2, 2)
+TILE(24, 1)
 TILE(12, 1)
 TILE(6, 1)
 TILE(2, 1)
+NARROW(24, 8)
+NARROW(8, 8)
+NARROW(24, 4)
+NARROW(8, 4)
+NARROW(24, 2)
+NARROW(16, 2)
+
+static eq_conv_fn *narrow_of(int channels, int pixels) {
+  const bool most = pixels > 8;
+  switch (channels) {
+  case 8:
+    return most ? narrow_24x8 : narrow_8x8;
+  case 4:
+    return most ? narrow_24x4 : narrow_8x4;
+  case 2:
+    return pixels > 16 ? narrow_24x2 : narrow_16x2;
+  default:
+    return NULL;
+  }
+}
 
 void eq_conv__avx512vnni(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                          int c0, int channels) {
-  const int size = pixels > 6 ? 2 : pixels > 2 ? 1 : 0;
+  eq_conv_fn *tile = narrow_of(channels, pixels);
+  if (tile) {
+    tile(a, in, out, pixels, c0, channels);
+    return;
+  }
+  if (channels <= 16 && pixels > 12) {
+    tile_24x1(a, in, out, pixels, c0, channels);
+    return;
+  }
   static eq_conv_fn *const tiles[2][3] = {{tile_2x1, tile_6x1, tile_12x1},
                                           {tile_2x2, tile_6x2, tile_12x2}};
-  tiles[channels > 16][size](a, in, out, pixels, c0, channels);
+  for (int first = 0; first < pixels; first += 12) {
+    const int n = pixels - first < 12 ? pixels - first : 12, size = n > 6 ? 2 : n > 2 ? 1 : 0;
+    tiles[channels > 16][size](a, in + first, out + first, n, c0, channels);
+  }
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -202,8 +202,20 @@ EQ_TARGET EQ_INLINE void eq_write512(uint8_t *out, __m128i v, int n, __m128i tai
   }
 }
 
+/* Repeat the first `n` lanes, n a power of two. */
+EQ_TARGET EQ_INLINE __m512i eq_repeat512(__m512i row, int n) {
+  const __m512i lane =
+      _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                       _mm512_set1_epi32(n - 1));
+  return _mm512_permutexvar_epi32(lane, row);
+}
+
 /* Accumulators of `pixels` pixels, acc[i * panels + j] channels c + 16 * j .. , to out[i] + at.
  * `channels` > 16 needs panels = 2. */
 void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
                   uint8_t *const *out, ptrdiff_t at, int pixels);
+
+/* The same for n = 1, 2, 4 or 8 channels, 16 / n pixels in a register. */
+void eq_finish_few512(const eq_epilogue *e, int c, int n, const __m512i *acc, uint8_t *const *out,
+                      ptrdiff_t at, int pixels);
 #endif

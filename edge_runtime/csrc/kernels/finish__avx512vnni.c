@@ -30,14 +30,6 @@ EQ_TARGET EQ_INLINE __m512i join(const __m512i *acc, int step, int n, int count)
 #undef ALL
 }
 
-/* Repeat the first `n` lanes, n a power of two. */
-EQ_TARGET EQ_INLINE __m512i repeat(const void *row, int n) {
-  const __m512i lane =
-      _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                       _mm512_set1_epi32(n - 1));
-  return _mm512_permutexvar_epi32(lane, _mm512_loadu_si512(row));
-}
-
 /* Pixels of `n` = 1, 2, 4 or 8 bytes from one block of memory to where they belong. */
 EQ_TARGET static void scatter(const uint8_t *from, uint8_t *const *out, ptrdiff_t at, int pixels,
                               int n) {
@@ -67,34 +59,28 @@ EQ_TARGET static void scatter(const uint8_t *from, uint8_t *const *out, ptrdiff_
 }
 
 /* 1, 2, 4 or 8 channels: 16 / n pixels share a register. */
-EQ_TARGET EQ_INLINE void few(const eq_epilogue *e, int c, int n, const __m512i *acc, int step,
+EQ_TARGET EQ_INLINE void few(const eq_epilogue *e, int c, int n, const __m512i *acc,
                              uint8_t *const *out, ptrdiff_t at, int pixels, const eq_pieces512 *t,
                              const eq_kind512 KIND, const bool GATE) {
-  const eq_scale512 s = {_mm512_castsi512_ps(repeat(e->m + c, n)),
-                         eq_after512(e, _mm512_castsi512_ps(repeat(e->r + c, n)))};
-  const __m512i zp = repeat(e->zp + c, n), lo = repeat(e->lo + c, n), hi = repeat(e->hi + c, n);
-  const eq_bounds512 b = eq_bounds512_from(e, zp, zp, lo, lo, hi, hi);
+#define ROW(name) eq_repeat512(_mm512_loadu_si512(e->name + c), n)
+  const eq_scale512 s = {_mm512_castsi512_ps(ROW(m)), eq_after512(e, _mm512_castsi512_ps(ROW(r)))};
+  const eq_bounds512 b = eq_bounds512_from(e, ROW(zp), ROW(zp), ROW(lo), ROW(lo), ROW(hi), ROW(hi));
+#undef ROW
   const __m512i low = _mm512_packs_epi16(b.lo, b.lo), high = _mm512_packs_epi16(b.hi, b.hi);
-  const int group = 16 / n;
+  const int count = (pixels * n + 15) / 16;
   _Alignas(64) uint8_t bytes[MOST * 16 + 64];
-  uint8_t *to = bytes;
-  for (int i = 0; i < pixels; i += 4 * group, to += 64) {
-    __m512i w[2];
-#pragma GCC unroll 2
-    for (int k = 0; k < 2; k++) {
-      int first = i + 2 * k * group, second = first + group;
-      if (first >= pixels) first = i;
-      if (second >= pixels) second = first;
-      w[k] = eq_words512(join(acc + first * step, step, n, pixels - first),
-                         join(acc + second * step, step, n, pixels - second), &s, &s,
-                         e->out16 ? b.zero : NULL, e, t, KIND, GATE);
-      if (e->out16) _mm512_store_si512(to + 64 * k, eq_pair512(w[k], &b));
+#define WORDS(i)                                                                                   \
+  eq_words512(acc[i], acc[(i) + 1 < count ? (i) + 1 : (i)], &s, &s, e->out16 ? b.zero : NULL, e,   \
+              t, KIND, GATE)
+  if (e->out16) {
+    for (int i = 0; i < count; i += 2) _mm512_store_si512(bytes + 32 * i, eq_pair512(WORDS(i), &b));
+  } else {
+    for (int i = 0; i < count; i += 4) {
+      const __m512i first = WORDS(i), second = i + 2 < count ? WORDS(i + 2) : first;
+      _mm512_store_si512(bytes + 16 * i, eq_quad512(first, second, b.zp, low, high));
     }
-    if (e->out16)
-      to += 64;
-    else
-      _mm512_store_si512(to, eq_quad512(w[0], w[1], b.zp, low, high));
   }
+#undef WORDS
   scatter(bytes, out, at, pixels, e->out16 ? 2 * n : n);
 }
 
@@ -166,6 +152,17 @@ EQ_TARGET EQ_INLINE void wide(const eq_epilogue *e, int c, int n, const __m512i 
   }
 }
 
+/* The same from a register per pixel. */
+EQ_TARGET EQ_INLINE void few_of(const eq_epilogue *e, int c, int n, const __m512i *acc, int step,
+                                uint8_t *const *out, ptrdiff_t at, int pixels,
+                                const eq_pieces512 *t, const eq_kind512 KIND, const bool GATE) {
+  __m512i joined[MOST];
+  const int group = 16 / n;
+  for (int i = 0, k = 0; i < pixels; i += group, k++)
+    joined[k] = join(acc + i * step, step, n, pixels - i);
+  few(e, c, n, joined, out, at, pixels, t, KIND, GATE);
+}
+
 EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const __m512i *acc,
                                 int panels, uint8_t *const *out, ptrdiff_t at, int pixels,
                                 const eq_kind512 KIND, const bool GATE) {
@@ -177,7 +174,7 @@ EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const
   for (int j = 0; 16 * j < channels; j++, at += 32) {
     const int n = channels - 16 * j < 16 ? channels - 16 * j : 16;
     if (n <= 8 && !(n & (n - 1)))
-      few(e, c + 16 * j, n, acc + j, panels, out, at, pixels, &t, KIND, GATE);
+      few_of(e, c + 16 * j, n, acc + j, panels, out, at, pixels, &t, KIND, GATE);
     else if (e->out16)
       wide(e, c + 16 * j, n, acc + j, panels, out, at, pixels, &t, KIND, GATE);
     else
@@ -188,7 +185,12 @@ EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const
 #define FINISH(name, kind, gate)                                                                   \
   EQ_TARGET static void name(const eq_epilogue *e, int c, int channels, const __m512i *acc,        \
                              int panels, uint8_t *const *out, ptrdiff_t at, int pixels) {          \
-    finish(e, c, channels, acc, panels, out, at, pixels, kind, gate);                              \
+    if (panels) {                                                                                  \
+      finish(e, c, channels, acc, panels, out, at, pixels, kind, gate);                            \
+    } else {                                                                                       \
+      const eq_pieces512 t = eq_pieces512_of(e, kind);                                             \
+      few(e, c, channels, acc, out, at, pixels, &t, kind, gate);                                   \
+    }                                                                                              \
   }
 FINISH(small, EQ_SMALL512, false)
 FINISH(plain, EQ_PLAIN512, false)
@@ -198,28 +200,37 @@ FINISH(table, EQ_TABLE512, false)
 FINISH(table_gate, EQ_TABLE512, true)
 FINISH(bytes, EQ_BYTES512, false)
 
+typedef void finish_fn(const eq_epilogue *, int, int, const __m512i *, int, uint8_t *const *,
+                       ptrdiff_t, int);
+static finish_fn *const kinds[][2] = {[EQ_SMALL512] = {small, small},
+                                      [EQ_PLAIN512] = {plain, plain},
+                                      [EQ_PIECES512] = {pieces, pieces_gate},
+                                      [EQ_TABLE512] = {table, table_gate},
+                                      [EQ_BYTES512] = {bytes, bytes}};
+
 /* What int16 cannot hold on the way: extreme zero points and multipliers, tables that jump. */
-static void slowly(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
-                   uint8_t *const *out, ptrdiff_t at, int pixels) {
-  for (int i = 0; i < pixels; i++) {
-    int32_t v[32];
-    memcpy(v, acc + i * panels, channels > 16 ? 128 : 64);
-    for (int k = 0; k < channels; k++)
-      eq_epilogue_put(e, out[i] + at, k, eq_epilogue_one(e, v[k], c + k));
-  }
+static void slowly(const eq_epilogue *e, int c, const int32_t *v, int channels, uint8_t *out) {
+  for (int k = 0; k < channels; k++) eq_epilogue_put(e, out, k, eq_epilogue_one(e, v[k], c + k));
 }
 
 void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
                   uint8_t *const *out, ptrdiff_t at, int pixels) {
-  static void (*const kinds[][2])(const eq_epilogue *, int, int, const __m512i *, int,
-                                  uint8_t *const *, ptrdiff_t,
-                                  int) = {[EQ_SMALL512] = {small, small},
-                                          [EQ_PLAIN512] = {plain, plain},
-                                          [EQ_PIECES512] = {pieces, pieces_gate},
-                                          [EQ_TABLE512] = {table, table_gate},
-                                          [EQ_BYTES512] = {bytes, bytes}};
-  (e->words ? kinds[eq_kind512_of(e)][e->gate] : slowly)(e, c, channels, acc, panels, out, at,
-                                                         pixels);
+  if (e->words) {
+    kinds[eq_kind512_of(e)][e->gate](e, c, channels, acc, panels, out, at, pixels);
+    return;
+  }
+  const int32_t *v = (const int32_t *)(const void *)acc;
+  for (int i = 0; i < pixels; i++) slowly(e, c, v + i * panels * 16, channels, out[i] + at);
+}
+
+void eq_finish_few512(const eq_epilogue *e, int c, int n, const __m512i *acc, uint8_t *const *out,
+                      ptrdiff_t at, int pixels) {
+  if (e->words) {
+    kinds[eq_kind512_of(e)][e->gate](e, c, n, acc, 0, out, at, pixels);
+    return;
+  }
+  const int32_t *v = (const int32_t *)(const void *)acc;
+  for (int i = 0; i < pixels; i++) slowly(e, c, v + i * n, n, out[i] + at);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -56,11 +56,12 @@ typedef struct {
 
 /* in[t * mr + i] is tap t of pixel i; out[i] its output pixel. `pixels` <= mr; entries beyond
  * `pixels` up to mr are readable pointers whose results are dropped. c0 is a multiple of 16 and
- * c0 + channels <= channels of the group, channels <= 16 * np. Reads up to 3 bytes past a pixel. */
+ * c0 + channels <= channels of the group, channels <= 16 * np. Reads up to 31 bytes past a pixel.
+ */
 typedef void eq_conv_fn(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                         int c0, int channels);
 
-enum { EQ_MAX_MR = 16, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
+enum { EQ_MAX_MR = 24, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
 
 /* ---- depthwise: some output pixels, all channels ---- */
 

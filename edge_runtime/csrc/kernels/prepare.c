@@ -1,4 +1,5 @@
 /* prepare.c: what a layer's epilogue has in common for all of its tiles, found once per run. */
+#include <string.h>
 #include "../isa.h"
 #include "kernels.h"
 
@@ -16,23 +17,33 @@ static bool pieces_of(const int16_t *table, int16_t *pieces) {
   return !wrong;
 }
 
+/* Bits of |x|; floats that are not NaN compare as these do. */
+static uint32_t magnitude(const float *x) {
+  uint32_t bits;
+  memcpy(&bits, x, sizeof bits);
+  return bits & 0x7fffffff;
+}
+
 void eq_prepare(eq_epilogue *e, int lanes, int16_t *pieces) {
-  bool words = e->lut_kind != EQ_LUT_LUT8 || (e->pre_zero >= -16384 && e->pre_zero <= 16384);
-  bool small = true;
+  const uint32_t half = 0x3f000000, least = 0x0da24260; /* 0.5 and 1e-30 */
+  uint32_t wide = 0, far = 0, tiny = 0;
   for (int c = 0; c < lanes; c++) {
-    const float m = e->m[c], r = e->r[c] < 0 ? -e->r[c] : e->r[c];
-    words &= e->out16 || (e->zp[c] >= -16384 && e->zp[c] <= 16384);
-    words &= r >= 1e-30f || r == 0.0f;
-    small &= m > -0.5f && m < 0.5f;
+    wide |= magnitude(e->m + c) >= half;
+    far |= (uint32_t)e->zp[c] + 16384 > 32768;
   }
-  if (e->lut_kind == EQ_LUT_LUT16) {
+  for (int c = 0; c < lanes && e->lut_kind != EQ_LUT_NONE; c++)
+    tiny |= magnitude(e->r + c) - 1 < least - 1;
+  e->small = !wide;
+  e->words = !tiny && (e->out16 || !far);
+  if (e->lut_kind == EQ_LUT_LUT8) {
+    e->words &= e->pre_zero >= -16384 && e->pre_zero <= 16384;
+  } else if (e->lut_kind == EQ_LUT_LUT16) {
     int steep = e->pre_zero != 0;
     for (int i = 0; i < EQ_LUT16_INTERVALS; i++) {
       const int rise = e->table[i + 1] - e->table[i];
       steep |= rise != (int16_t)rise;
     }
-    words &= !steep;
+    e->words &= !steep;
     e->pieces = pieces_of(e->table, pieces) ? pieces : NULL;
   }
-  e->words = words, e->small = small;
 }

@@ -84,7 +84,7 @@ static void check_conv(const eq_kernels *k, const char *isa) {
   eq_conv a = {random_epilogue(lanes), w, panel, taps, k4, 0, 0};
   a.e.wsum = wsum;
   int8_t *x[64];
-  for (int i = 0; i < 16; i++) x[i] = bytes((size_t)k4 * 4, -128, 127); /* up to 3 past a pixel */
+  for (int i = 0; i < 16; i++) x[i] = bytes((size_t)ic + 31, -128, 127);
   const int8_t *in[9 * EQ_MAX_MR], *in4[9 * 4];
   const size_t item = a.e.out16 ? 2 : 1;
   uint8_t *fast[EQ_MAX_MR], *slow[4];
