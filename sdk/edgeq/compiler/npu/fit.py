@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from edgeq.compiler.npu.hazards import Tokens, declare
-from edgeq.compiler.npu.layout import Layout, place_buffers
+from edgeq.compiler.npu.layout import PREFETCH, Layout, place_buffers
 from edgeq.compiler.npu.residency import Plan, Planner
 from edgeq.compiler.npu.schedule import LayerSteps, Step, layer_steps
 from edgeq.compiler.npu.stripes import cascade_steps
@@ -60,7 +60,7 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
         for share in SHARES:
             budget = planner.target.sram_bytes // share
             try:
-                made = laid_out(planner, planner.plan(budget, size=True), early=False)
+                made = laid_out(planner, planner.plan(budget, size=True), early=0)
             except CompileError:
                 continue
             if made.layout.sram_bytes <= budget:
@@ -73,7 +73,7 @@ def _fit_whole(planner: Planner) -> Compiled:
     target, sram = planner.target, planner.target.sram_bytes
     budget = sram
     for _ in range(ATTEMPTS):
-        made = laid_out(planner, planner.plan(budget), early=True)
+        made = laid_out(planner, planner.plan(budget), early=PREFETCH)
         over = made.layout.sram_bytes - sram
         if over <= 0:
             return made
@@ -99,10 +99,10 @@ def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
     plans = _plans(planner)
     order = sorted(plans, key=lambda one: one.cycles * (one.bytes**1.5 if size else 1))
     for plan in [one for one in order if one.bytes <= sram]:
-        made = laid_out(planner, plan, early=False)
+        made = laid_out(planner, plan, early=0)
         if made.layout.sram_bytes <= sram:
             return made
-    least = laid_out(planner, min(plans, key=lambda one: one.bytes), early=False)
+    least = laid_out(planner, min(plans, key=lambda one: one.bytes), early=0)
     if least.layout.sram_bytes > sram:
         raise planner.too_small(least.layout.sram_bytes)
     return least
@@ -120,7 +120,7 @@ def _plans(planner: Planner) -> list[Plan]:
     return plans
 
 
-def laid_out(planner: Planner, plan: Plan, *, early: bool) -> Compiled:
+def laid_out(planner: Planner, plan: Plan, *, early: int) -> Compiled:
     """Steps of a plan and the places of its buffers."""
     t, covered, layers = planner.target, plan.covered(), []
     for at, (job, tiling) in enumerate(zip(planner.jobs, plan.tilings, strict=True)):
@@ -134,6 +134,9 @@ def laid_out(planner: Planner, plan: Plan, *, early: bool) -> Compiled:
         layers.append(made)
     steps = [step for layer in layers for step in layer.steps]
     layout = place_buffers(plan, layers, t.sram_bytes, early=early)
+    if not early:  # weights may still come in the time of the layer before, where the peak stays
+        filled = place_buffers(plan, layers, layout.sram_bytes, early=1)
+        layout = filled if filled.sram_bytes <= layout.sram_bytes else layout
     return Compiled(planner.cores, plan, layout, steps)
 
 

@@ -39,9 +39,9 @@ def place_buffers(
     layers: Sequence[LayerSteps],
     room: int,
     *,
-    early: bool,
+    early: int,
 ) -> Layout:
-    """Offsets of maps and buffers; weights live some layers early where that costs nothing."""
+    """Offsets of maps and buffers; weights come up to `early` layers before their own where that costs nothing."""
     maps = plan.lives
     outside = {name: life for name, life in maps.items() if name not in plan.kept}
     arena, arena_bytes = allocate(outside)
@@ -66,7 +66,7 @@ def _buffer_lives(
     core: int,
     room: int,
     *,
-    early: bool,
+    early: int,
 ) -> dict[str, Lifetime]:
     """Lifetimes of one core's buffers, in layers."""
     used = [0] * (len(layers) + 1)
@@ -83,7 +83,7 @@ def _buffer_lives(
             if layer.cores[name] != core:
                 continue
             first = at
-            while early and name in layer.weight_buffers and at - first < PREFETCH:
+            while name in layer.weight_buffers and at - first < early:
                 if not first or used[first - 1] + align(size) > room:
                     break
                 first -= 1

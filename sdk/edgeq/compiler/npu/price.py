@@ -129,6 +129,17 @@ def execute(t: Target, c: Command) -> Price:
     )
 
 
+def shift(t: Target, elements: int) -> Price:
+    """Elements of a rolling buffer moved to its top. A micro-block array reads buffers that wrap round
+    (Ethos-U: four tile bases a map) and moves nothing; only the kernels of the model need plain strides.
+    """
+    if t.dataflow == "ublock":
+        return Price(0)
+    return Price(
+        int(elements * t.copy_cycles) + t.issue_cycles, sram_bytes=2 * elements, vector=elements
+    )
+
+
 def parts_cycles(t: Target, c: Command, channels: int, count: int) -> int:
     """Cycles of `count` parts of a layer like `c`, with so many of its channels, on micro blocks."""
     work, groups = work_of(c)

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeq.compiler.allocate import Lifetime
 from edgeq.compiler.npu.cascade import Cascade, Shift, inner_maps, least_rows, unroll
-from edgeq.compiler.npu.price import execute, nbytes
+from edgeq.compiler.npu.price import execute, nbytes, shift
 from edgeq.compiler.npu.rows import Flow
 from edgeq.compiler.npu.tile import Job, align, any_cut, least_bytes
 from edgeq.runtime import isa
@@ -171,7 +171,7 @@ class Runs:
         for event in unroll(self.flow, run):
             if isinstance(event, Shift):
                 moved = (event.high - event.low) * self.flow.pitch[event.root]
-                busy += int(moved * self.target.copy_cycles)
+                busy += shift(self.target, moved).cycles
             else:
                 times[event.at] = times.get(event.at, 0) + 1
                 busy += self._part_cycles(event.at, event.stop - event.start)

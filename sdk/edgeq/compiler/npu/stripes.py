@@ -9,7 +9,7 @@ from math import prod
 from edgeq.compiler.command import Command
 from edgeq.compiler.npu.cascade import Cascade, Part, Shift, unroll
 from edgeq.compiler.npu.cut import as_layout
-from edgeq.compiler.npu.price import execute
+from edgeq.compiler.npu.price import shift
 from edgeq.compiler.npu.rows import Flow
 from edgeq.compiler.npu.schedule import STAGING, LayerSteps, Ring, StepMaker
 from edgeq.compiler.npu.tile import Tiling, align, any_cut, chunked
@@ -27,7 +27,7 @@ def cascade_steps(flow: Flow, run: Cascade, kept: frozenset[str], t: Target) -> 
         made.begin(event.at, flow.commands[event.at])
         if isinstance(event, Shift):
             for c in _moved(flow, event, names):
-                made._add("EXEC", c, execute(t, c))
+                made._add("EXEC", c, shift(t, prod(c.out.dims)))
             continue
         piece = _piece(flow, event, names)
         on_buffers = made.fetch(piece)
