@@ -7,10 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeq.compiler import compile_graph
 from edgeq.errors import DeviceError
 from edgeq.report import loadgen
-from edgeq.report.peers import PACKAGES, Candidate, candidates, installed, measure, relative_error
+from edgeq.report.peers import (
+    PACKAGES,
+    Candidate,
+    candidates,
+    edgeq_row,
+    installed,
+    measure,
+    relative_error,
+)
 from edgeq.report.speed import markdown, ratio
+from tests.cases import CASES, build
 from tests.cli.conftest import tiny_model
 from tests.frontend.onnx_build import Model
 from tests.runtime.samples import everything
@@ -68,6 +78,14 @@ def test_the_best_peer_counts(program: Path) -> None:
     assert "| m | edgeq int8 2 (2-2) | openvino int8 3 (3-3) | 1.50 |" in text
     assert "| geometric mean | | | 1.50 | |" in text
     assert "m: ncnn: gone" in text
+
+
+@pytest.mark.parametrize(("bits", "expected"), [(4, "w4a8"), (8, "int8")])
+def test_the_precision_is_read_off_the_commands(bits: int, expected: str, tmp_path: Path) -> None:
+    case = next(c for c in CASES if c.op == "Conv" and c.bits == bits)
+    path = tmp_path / "one.edgeq"
+    path.write_bytes(compile_graph(build(case)[0]).to_bytes())
+    assert edgeq_row(path).precision == expected
 
 
 def test_a_converted_model_is_compared_with_its_source(network: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.errors import DeviceError
+from edgeq.runtime import isa
 from edgeq.runtime.program import Program, write_atomic
 
 PACKAGES = {
@@ -129,9 +130,12 @@ def is_qdq(path: Path) -> bool:
 
 
 def edgeq_row(program: Path) -> Candidate:
-    """Return the program as a candidate; 4-bit weights are read off the recipe it keeps."""
-    origin = Program.from_bytes(program.read_bytes()).meta.get("provenance", {})
-    four = "int4" in str(origin.get("recipe", ""))
+    """Return the program as a candidate; w4a8 when a layer keeps its weights in 4 bits."""
+    heads = np.frombuffer(
+        Program.from_bytes(program.read_bytes()).commands, isa.COMMAND_DTYPES["END"]
+    )
+    layers = np.isin(heads["opcode"], [isa.OPCODES[name].number for name in ("CONV", "DWCONV")])
+    four = bool((heads["flags"][layers] & isa.FLAG_WEIGHTS4).any())
     return Candidate("edgeq", "w4a8" if four else "int8", program)
 
 
