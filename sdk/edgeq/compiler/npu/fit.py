@@ -20,6 +20,7 @@ from edgeq.runtime.npu.timeline import run_clock, tables
 
 ATTEMPTS = 16  # budgets tried until the buffers fit the SRAM together
 STEP = 1.08  # from one budget of a cascade to the next
+QUICKER = (1.0, 0.93, 0.85, 0.75)  # of the SRAM that `size` takes, until quicker tiles fit it too
 SHARES = (64, 32, 16, 8, 6, 4, 3, 2, 1)  # parts of the SRAM that `size` tries
 
 
@@ -64,8 +65,21 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
             except CompileError:
                 continue
             if made.layout.sram_bytes <= budget:
-                return made
+                return _quicker(planner, made)
     return _fit_whole(planner)
+
+
+def _quicker(planner: Planner, least: Compiled) -> Compiled:
+    """The fewest cycles in the SRAM that the smallest tiles take anyway."""
+    room = least.layout.sram_bytes
+    for share in QUICKER:
+        try:
+            made = laid_out(planner, planner.plan(int(share * room)), early=0)
+        except CompileError:
+            continue
+        if made.layout.sram_bytes <= room:
+            return min(made, least, key=lambda one: one.cycles)
+    return least
 
 
 def _fit_whole(planner: Planner) -> Compiled:

@@ -111,14 +111,7 @@ def in_rows(t: Target, view: View) -> bool:
 def execute(t: Target, c: Command) -> Price:
     """An EXEC with its operands in SRAM."""
     work, groups = work_of(c)
-    hidden = 0
-    if t.dataflow == "ublock":
-        cycles, hidden = _blocks(t, work, groups, _linear(t, c, work))
-    else:
-        cycles = groups * tile_cycles(t, work).total
-        if work.weight_count:
-            count = groups * work.weight_count * work.weight_bits // 8
-            cycles = max(cycles, decode_cycles(t, count))
+    cycles, hidden = _array_cycles(t, c, work, groups)
     vector = 0 if work.weighted else work.outputs * max(work.taps, work.operands)
     return Price(
         cycles,
@@ -141,29 +134,31 @@ def shift(t: Target, elements: int) -> Price:
 
 
 def parts_cycles(t: Target, c: Command, channels: int, count: int) -> int:
-    """Cycles of `count` parts of a layer like `c`, with so many of its channels, on micro blocks."""
+    """Cycles of `count` parts of a layer like `c`, with so many of its channels."""
     work, groups = work_of(c)
     if channels < c.out.dims[-1]:
         if groups == 1:
             work = replace(work, oc=channels)
         else:
             groups = channels // work.oc
-    cycles, hidden = _blocks(t, work, groups, _linear(t, c, work))
+    cycles, hidden = _array_cycles(t, c, work, groups)
     return count * (cycles - hidden) + hidden
 
 
-def _linear(t: Target, c: Command, w: Work) -> tuple[bool, ...]:
-    """Of every feature map of a command, the output last: does it lie row by row?"""
-    return tuple(in_rows(t, v) for v in (*c.ins[: max(w.operands, 1)], c.out))
+def _array_cycles(t: Target, c: Command, w: Work, groups: int) -> tuple[int, int]:
+    """Cycles of an EXEC, and those of them that a part behind it hides.
 
-
-def _blocks(t: Target, w: Work, groups: int, linear: tuple[bool, ...]) -> tuple[int, int]:
-    """Cycles of a micro-block array, and those of them at its ends.
-
-    The array is never quicker than the SRAM port, through which every block fetches its input and
-    its weights anew.
+    A micro-block array is never quicker than the SRAM port, through which every block fetches its
+    input and its weights anew.
     """
+    if t.dataflow != "ublock":
+        cycles = groups * tile_cycles(t, w).total
+        if w.weight_count:
+            count = groups * w.weight_count * w.weight_bits // 8
+            cycles = max(cycles, decode_cycles(t, count))
+        return cycles, 0
     b = find_block(t, w)
+    linear = tuple(in_rows(t, v) for v in (*c.ins[: max(w.operands, 1)], c.out))
     where = ("sram",) * len(linear)
     read, write = ends(t, w, b, where, linear)
     latency = memory(t, "sram").read_latency

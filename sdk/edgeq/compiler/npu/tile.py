@@ -148,15 +148,13 @@ class Job:
 
     def _run_cycles(self, piece: Command, tiles: int, chunks: int) -> int:
         """Cycles of all EXEC, when the layer runs as pieces like this one and so many weight chunks."""
-        t = self.target
-        if t.dataflow == "ublock" and tiles * chunks > 1 and piece.opcode != "COPY":
-            channels = piece.out.dims[-1]
-            if chunks > 1:
-                unit = weight_chunk(self.command)
-                channels = math.ceil(math.ceil(channels / unit) / chunks) * unit
-            return parts_cycles(t, piece, channels, tiles * chunks)
-        issue = t.issue_cycles + 2 * t.rows + t.cols
-        return self.exec_cycles + (tiles * chunks - 1) * issue
+        if tiles * chunks == 1 or piece.opcode == "COPY":
+            return self.exec_cycles
+        channels = piece.out.dims[-1]
+        if chunks > 1:
+            unit = weight_chunk(self.command)
+            channels = math.ceil(math.ceil(channels / unit) / chunks) * unit
+        return parts_cycles(self.target, piece, channels, tiles * chunks)
 
     @cached_property
     def weight_load(self) -> Price:
