@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
+import edgeq
 from edgeq.cli.tables import markdown
+from edgeq.compiler import compile_graph
 from edgeq.compiler.clock import scalesim_cycles
 from edgeq.compiler.clock_vela import VelaEstimate, estimate_vela
 from edgeq.compiler.estimate import NetworkCost, estimate
 from edgeq.compiler.workload import Network, from_graph
 from edgeq.frontend.onnx_reader import read_onnx
+from edgeq.graph.ir import Graph
+from edgeq.runtime.npu.profile import Profile, profile
 from edgeq.runtime.target import load_target
 from tests.npu.topologies import TOPOLOGIES
 
@@ -82,6 +88,26 @@ def vela(shared: Path) -> dict[tuple[str, str], tuple[dict[str, str], VelaEstima
     return out
 
 
+@cache
+def quantized_twin(shared: Path, name: str) -> Graph:
+    """A twin quantized on noise: cycles ask for its weights, not for its accuracy."""
+    graph, rng = read_onnx(shared / "models" / TWINS[name]), np.random.default_rng(0)
+    noise = {n: rng.normal(0, 1, graph.values[n].shape).astype(np.float32) for n in graph.inputs}
+    return edgeq.quantize(graph, edgeq.calibrate(graph, [noise]))
+
+
+def compiled(shared: Path, net: str) -> dict[str, tuple[dict[str, str], Profile]]:
+    """Reported summary and the clock of the compiled program, by configuration."""
+    out = {}
+    for r in read_csv(shared / "reference/npu/vela_summary.csv"):
+        if r["net"] == net:
+            target, optimize = CONFIGURATIONS[r["cfg"]]
+            p = compile_graph(quantized_twin(shared, net), target=target, optimize=optimize)
+            assert p.timing is not None
+            out[r["cfg"]] = r, profile(p.meta, p.commands, p.timing, p.cores)[0]
+    return out
+
+
 def vela_operations(shared: Path) -> dict[str, list[Row]]:
     """NPU cycles of every operation up to the softmax, on npu-micro-256."""
     out = {}
@@ -136,6 +162,19 @@ def main() -> None:
                 "Vela KiB",
             ),
             rows,
+        )
+    )
+    print("\nVela 5.2.0, compiled programs\n")
+    programs = [
+        (net, cfg, p.cycles, int(r["total_cyc"]), _percent(p.cycles / int(r["total_cyc"]) - 1),
+         round(p.sram_peak_bytes / 1024, 1), float(r["sram_KiB"]))
+        for net in TWINS
+        for cfg, (r, p) in compiled(shared, net).items()
+    ]  # fmt: skip
+    print(
+        markdown(
+            ("network", "configuration", "cycles", "Vela", "error", "SRAM KiB", "Vela KiB"),
+            programs,
         )
     )
     print("\nVela 5.2.0, NPU cycles of each operation on u55-256\n")

@@ -178,6 +178,11 @@ def test_coded_weights_shrink_with_entropy_and_zeros() -> None:
     assert encoded_bytes(np.zeros((64, 64), int)) <= 32
 
 
+def test_the_coded_size_does_not_depend_on_the_dtype_of_the_weights() -> None:
+    w = np.random.default_rng(1).integers(-127, 128, (16, 3, 3, 16))
+    assert encoded_bytes(w.astype(np.int8)) == encoded_bytes(w)
+
+
 def test_dead_channels_become_zeros() -> None:
     w = np.ones((4, 3, 3, 2), np.float32)
     w[1] = 1e-12

@@ -21,6 +21,7 @@ def encoded_bytes(
     w: Array, *, depthwise: bool = False, part_kernel: bool = False, lanes: int = 8
 ) -> int:
     """Estimate the coded size of integer weights (oc, kh, kw, ic), depthwise (kh, kw, c), or (n, k)."""
+    w = np.asarray(w, np.int32)  # symbols exceed int8
     stream = traversal(w, depthwise=depthwise, part_kernel=part_kernel, lanes=lanes)
     if not stream.size:
         return 0

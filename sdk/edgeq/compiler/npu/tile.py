@@ -141,9 +141,8 @@ class Job:
             moved += rounds * self.weight_load.dram_cycles if self.weighted else 0
             run = self._run_cycles(piece, tiles, chunks) // shared
             size = ins + weights + (-(-out // chunks) if outer else out)
-            results.append(
-                Tiling(cuts, chunks, outer, slots, size, weights, max(moved, run) + load + store)
-            )
+            both = moved + run if slots == 1 and tiles * chunks > 1 else max(moved, run)
+            results.append(Tiling(cuts, chunks, outer, slots, size, weights, both + load + store))
         return results
 
     def _run_cycles(self, piece: Command, tiles: int, chunks: int) -> int:
