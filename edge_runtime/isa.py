@@ -105,7 +105,7 @@ FLAG_LUT_STEP = 1  # after the table a per-channel step: y = clamp(rint(f32(T) *
 FLAG_COUNT_PAD = 2  # average pooling divides by the full window
 FLAG_TRANSPOSE_B = 4  # GEMM: in1 is (N, K)
 FLAG_LUT_GATE = 8  # CONV, DWCONV with LUT16: y = clamp(rint((f32(acc) * r[c]) * f32(T)) + zp[c])
-FLAG_WEIGHTS4 = 16  # CONV, DWCONV: two weights a byte, the first in the low half; pad row as ever
+FLAG_WEIGHTS4 = 16  # CONV, DWCONV: two weights a byte (kernels.h, eq_unpack4_fn); pad row as ever
 FLAG_ADD = (
     32  # CONV, DWCONV of int8: behind the epilogue y = clamp(add(y, addend)), as ELEMENTWISE ADD
 )

@@ -172,6 +172,8 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
 #define ALLOWED(name) (level_of(#name) <= level && cpu.runs[level_of(#name)])
 #define EQ_KERNEL_CONV(name, mr, np)                                                               \
   if (ALLOWED(name)) k->conv = eq_conv__##name, k->conv_mr = mr, k->conv_np = np;
+#define EQ_KERNEL_CONV4(name)                                                                      \
+  if (k->conv == eq_conv__##name) k->conv4 = eq_conv4__##name;
 #define EQ_KERNEL_DW(name)                                                                         \
   if (ALLOWED(name)) k->dw = eq_dw__##name;
 #define EQ_KERNEL_DW_ROW(name)                                                                     \
@@ -181,6 +183,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
 #define EQ_KERNEL_ROWS(name)                                                                       \
   if (ALLOWED(name)) k->rows = &eq_rows__##name;
 #include "kernels/conv.inc"
+#include "kernels/conv4.inc"
 #include "kernels/dw.inc"
 #include "kernels/dw_row.inc"
 #include "kernels/unpack4.inc"

@@ -131,7 +131,8 @@ static edgeq_status prepare(edgeq_model *m, const uint8_t *bytes, size_t size,
   size_t pointers = (p->max_taps + 3) / 4 * 4 * EQ_MAX_MR;
   if (pointers < POINTERS) pointers = POINTERS;
   const int8_t **scratch = calloc((size_t)threads * pointers, sizeof *scratch);
-  const size_t unpacked = (p->max_unpacked + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN;
+  size_t unpacked = (p->max_unpacked + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN;
+  if (unpacked && unpacked < EQ_UNPACKED) unpacked = EQ_UNPACKED;
   int8_t *room = (int8_t *)aligned_zeros((size_t)threads * unpacked, &m->unpacked_block);
   m->context =
       (eq_context){p, arena, sram, step, &m->kernels, threads, scratch, pointers, room, unpacked};

@@ -179,9 +179,12 @@ def pack_dw(w: Array, zero_points: Array, bits: int = 8) -> Array:
 
 
 def halves(w: Array) -> Array:
-    """Two weights a byte, the first in the low half."""
-    flat = w.reshape(-1).astype(np.int16) % 16
-    return (flat[::2] + 16 * flat[1::2]).astype(np.uint8).view(np.int8)
+    """Two weights a byte: of 64 (or what is left) the first half in the low halves, the rest in the high."""
+    flat, out = w.reshape(-1).astype(np.int16) % 16, []
+    for i in range(0, len(flat), 64):
+        low, high = np.split(flat[i : i + 64], 2)
+        out.append((low + 16 * high).astype(np.uint8).view(np.int8))
+    return np.concatenate(out)
 
 
 def group_rows(values: Array, groups: int) -> Array:

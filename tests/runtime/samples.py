@@ -92,7 +92,7 @@ def everything() -> bytes:
     put("DMA_STORE", moved, back)
     w = rng.integers(-7, 8, (5, 1, 1, 5)).astype(np.int8)
     put("CONV", back, mixed, 5, constants=b.constant(pack_conv(w, 1, np.zeros(1, np.int8), 4)), groups=1,
-        m=0.1, wsum=w.reshape(5, -1).sum(1), flags=isa.FLAG_WEIGHTS4, **act, **window((1, 1)))  # fmt: skip
+        m=0.02, wsum=w.reshape(5, -1).sum(1), flags=isa.FLAG_WEIGHTS4, **act, **window((1, 1)))  # fmt: skip
     put("ELEMENTWISE", mixed, scores, 5, in1=ones, kind=0, ra=0.5, rb=0.5, **act)
     put("SOFTMAX", scores, y, lut=exp, zp=-128, inv_scale=256.0)
     return b.build()

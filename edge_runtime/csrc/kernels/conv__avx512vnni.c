@@ -4,6 +4,7 @@
 #if defined(__x86_64__)
 #include <string.h>
 #include "epilogue_avx512.h"
+#include "nibbles_avx512.h"
 
 enum { MR = 24 };
 
@@ -16,12 +17,20 @@ EQ_TARGET EQ_INLINE ptrdiff_t out_at(const eq_conv *a, int c0) {
   return a->out_offset + c0 * (a->e.out16 ? 2 : 1);
 }
 
+/* 64 weights of a panel: as they are, or from two a byte and then kept at `to`, unless NULL. */
+EQ_TARGET EQ_INLINE __m512i weights(const int8_t *w, int8_t *to, const bool FOUR) {
+  if (!FOUR) return _mm512_loadu_si512(w);
+  const __m512i v = eq_nibbles512(w);
+  if (to) _mm512_storeu_si512(to, v);
+  return v;
+}
+
 /* Pixels 0..pixels-1 with PIXELS >= pixels sums per panel; both constants after inlining. */
-EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out,
-                              int pixels, int c0, int channels, const int PIXELS,
-                              const int PANELS) {
+EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *w, int8_t *to,
+                              const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
+                              int channels, const int PIXELS, const int PANELS, const bool FOUR) {
   const __m512i flip = _mm512_set1_epi32((int)0x80808080);
-  const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
+  const ptrdiff_t panel = (ptrdiff_t)a->panel_bytes, step = FOUR ? 32 : 64;
   __m512i acc[MR];
 #pragma GCC unroll 2
   for (int j = 0; j < PANELS; j++) {
@@ -33,9 +42,11 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t
     const int8_t *x[MR];
 #pragma GCC unroll 24
     for (int i = 0; i < PIXELS; i++) x[i] = in[i] + a->in_offset;
-    for (int k = 0; k < a->k4; k++, w += 64) {
-      const __m512i w0 = _mm512_loadu_si512(w);
-      const __m512i w1 = PANELS == 2 ? _mm512_loadu_si512(w + a->panel_bytes) : w0;
+    for (int k = 0; k < a->k4; k++, w += step) {
+      const __m512i w0 = weights(w, to, FOUR);
+      const __m512i w1 =
+          PANELS == 2 ? weights(w + panel * step / 64, to ? to + panel : NULL, FOUR) : w0;
+      if (to) to += 64;
 #pragma GCC unroll 24
       for (int i = 0; i < PIXELS; i++) {
         int32_t four;
@@ -143,7 +154,14 @@ EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8
   EQ_TARGET static void tile_##pixels_##x##panels_(const eq_conv *a, const int8_t *const *in,      \
                                                    uint8_t *const *out, int pixels, int c0,        \
                                                    int channels) {                                 \
-    tile(a, in, out, pixels, c0, channels, pixels_, panels_);                                      \
+    tile(a, a->w + (size_t)c0 / 16 * a->panel_bytes, NULL, in, out, pixels, c0, channels, pixels_, \
+         panels_, false);                                                                          \
+  }
+#define TILE4(pixels_)                                                                             \
+  EQ_TARGET static void tile4_##pixels_(const eq_conv *a, const int8_t *packed, int8_t *to,        \
+                                        const int8_t *const *in, uint8_t *const *out, int pixels,  \
+                                        int c0, int channels) {                                    \
+    tile(a, packed, to, in, out, pixels, c0, channels, pixels_, 2, true);                          \
   }
 #define NARROW(pixels_, channels_)                                                                 \
   EQ_TARGET static void narrow_##pixels_##x##channels_(const eq_conv *a, const int8_t *const *in,  \
@@ -152,6 +170,9 @@ EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8
     (void)channels;                                                                                \
     narrow(a, in, out, pixels, c0, pixels_, channels_);                                            \
   }
+TILE4(12)
+TILE4(6)
+TILE4(2)
 TILE(12, 2)
 TILE(6, 2)
 TILE(2, 2)
@@ -197,6 +218,21 @@ void eq_conv__avx512vnni(const eq_conv *a, const int8_t *const *in, uint8_t *con
     const int n = pixels - first < 12 ? pixels - first : 12, size = n > 6 ? 2 : n > 2 ? 1 : 0;
     tiles[channels > 16][size](a, in + first, out + first, n, c0, channels);
   }
+}
+
+void eq_conv4__avx512vnni(const eq_conv *a, const int8_t *packed, int8_t *to, bool keep,
+                          const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
+                          int channels) {
+  if (channels <= 16) {
+    eq_unpack4__avx512vnni(to, packed, a->panel_bytes / 2);
+    eq_conv__avx512vnni(a, in, out, pixels, c0, channels);
+    return;
+  }
+  int8_t *kept = keep || pixels > 12 ? to : NULL;
+  (pixels > 6   ? tile4_12
+   : pixels > 2 ? tile4_6
+                : tile4_2)(a, packed, kept, in, out, pixels < 12 ? pixels : 12, c0, channels);
+  if (pixels > 12) eq_conv__avx512vnni(a, in + 12, out + 12, pixels - 12, c0, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -61,6 +61,13 @@ typedef struct {
 typedef void eq_conv_fn(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                         int c0, int channels);
 
+/* The same with 4-bit weights: `packed` holds the panels of this tile (eq_unpack4_fn), `to`, which
+ * is a->w, room for them as int8. With `keep` they lie there afterwards, for the tiles that follow.
+ */
+typedef void eq_conv4_fn(const eq_conv *a, const int8_t *packed, int8_t *to, bool keep,
+                         const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
+                         int channels);
+
 enum { EQ_MAX_MR = 24, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
 
 /* ---- depthwise: some output pixels, all channels ---- */
@@ -98,8 +105,8 @@ typedef void eq_dw_row_fn(const eq_dw_row *a);
 
 /* ---- 4-bit weights ---- */
 
-/* to[2 * i] and to[2 * i + 1] are the low and the high half of from[i], signed; `bytes` is a
- * multiple of 8. */
+/* Blocks of 64 weights in 32 bytes: byte i holds weight i in its low half and weight 32 + i in its
+ * high half, both signed. A last block of fewer (`bytes` is a multiple of 8) is halved likewise. */
 typedef void eq_unpack4_fn(int8_t *to, const int8_t *from, size_t bytes);
 
 /* ---- elementwise on int8 pixels: y[i][c] from a[i][c] and b[i][c] ---- */
@@ -175,6 +182,7 @@ typedef struct {
   const char *isa; /* the level asked for; each kernel below is the best variant up to it */
   eq_conv_fn *conv;
   int conv_mr, conv_np; /* pixels and 16-channel panels of one tile */
+  eq_conv4_fn *conv4;   /* or NULL */
   eq_dw_fn *dw;
   eq_dw_row_fn *dw_row; /* or NULL */
   eq_unpack4_fn *unpack4;
@@ -185,16 +193,19 @@ typedef struct {
 bool eq_kernels_for(const char *isa, eq_kernels *k);
 
 #define EQ_KERNEL_CONV(isa, mr, np) eq_conv_fn eq_conv__##isa;
+#define EQ_KERNEL_CONV4(isa)        eq_conv4_fn eq_conv4__##isa;
 #define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
 #define EQ_KERNEL_DW_ROW(isa)       eq_dw_row_fn eq_dw_row__##isa;
 #define EQ_KERNEL_UNPACK4(isa)      eq_unpack4_fn eq_unpack4__##isa;
 #define EQ_KERNEL_ROWS(isa)         extern const eq_rows eq_rows__##isa;
 #include "conv.inc"
+#include "conv4.inc"
 #include "dw.inc"
 #include "dw_row.inc"
 #include "unpack4.inc"
 #include "rows.inc"
 #undef EQ_KERNEL_CONV
+#undef EQ_KERNEL_CONV4
 #undef EQ_KERNEL_DW
 #undef EQ_KERNEL_DW_ROW
 #undef EQ_KERNEL_UNPACK4

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "ops.h"
 
-enum { BLOCK_PIXELS = 192 }; /* pixels whose pointers are gathered together, at most */
+enum { BLOCK_PIXELS = 216 }; /* pixels whose pointers are gathered together, at most: 14 x 14 fit */
 
 static int32_t quads(int32_t n) { return (n + 3) / 4; }
 
@@ -51,8 +51,7 @@ typedef struct {
   int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
   bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
   bool by_channels; /* threads share output channels, not pixels */
-  bool four;        /* two weights a byte: panels are unpacked before use, */
-  bool whole;       /* all of them together where they fit */
+  bool four;        /* two weights a byte: panels are unpacked before use */
 } job;
 
 /* Copies of the kernel rows that reach beyond the picture, for the tiles of one block. */
@@ -116,17 +115,6 @@ static bool gather_rows(const job *j, patches *p, eq_cursor *cursor, int count, 
   return true;
 }
 
-/* `count` panels from `panel` on, unpacked into the worker's scratch at `at` where they are packed.
- */
-static const int8_t *weights_of(const job *j, size_t panel, int count, int worker) {
-  const size_t size = j->conv.panel_bytes;
-  if (!j->four) return j->conv.w + panel * size;
-  int8_t *to = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
-  if (j->whole) return to + panel * size;
-  j->x->kernels->unpack4(to, j->conv.w + panel * size / 2, (size_t)count * size / 2);
-  return to;
-}
-
 /* The channels of block `b` start here; of the block behind the last, they end. */
 static int first_channel(const job *j, int b) {
   return b / j->blocks * j->ocg + b % j->blocks * j->x->kernels->conv_np * 16;
@@ -137,6 +125,7 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
   const eq_kernels *k = j->x->kernels;
   const int mr = k->conv_mr, taps = j->conv.taps, width = k->conv_np * 16;
   const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
+  int8_t *unpacked = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
   const int tiles = (count + mr - 1) / mr;
   uint8_t *out[BLOCK_PIXELS + EQ_MAX_MR];
   bool joined[BLOCK_PIXELS];
@@ -160,7 +149,13 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
     eq_conv a = j->conv;
     a.e.bias += row, a.e.wsum += row, a.e.m += row, a.e.zp += row;
     a.e.lo += row, a.e.hi += row, a.e.r += row;
-    a.w = weights_of(j, row / 16, (channels + 15) / 16, worker);
+    const int8_t *w = j->conv.w + row / 16 * a.panel_bytes / (j->four ? 2 : 1);
+    a.w = j->four ? unpacked : w;
+    bool packed = j->four;
+    if (packed && !k->conv4) {
+      k->unpack4(unpacked, w, (size_t)(channels + 15) / 16 * a.panel_bytes / 2);
+      packed = false;
+    }
     a.in_offset = (ptrdiff_t)g * j->icg;
     a.out_offset = ((ptrdiff_t)g * j->ocg + c0) * (a.e.out16 ? 2 : 1);
     const int kh = j->gather.win.kh, kw = j->gather.win.kw, k4 = a.k4;
@@ -168,7 +163,12 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
       const int n = count - t * mr < mr ? count - t * mr : mr;
       a.taps = joined[t] ? kh : taps;
       a.k4 = joined[t] ? k4 * kw : k4;
-      k->conv(&a, pointers + (size_t)t * (size_t)(taps * mr), out + t * mr, n, 0, channels);
+      const int8_t *const *in = pointers + (size_t)t * (size_t)(taps * mr);
+      if (packed)
+        k->conv4(&a, w, unpacked, tiles > 1, in, out + t * mr, n, 0, channels);
+      else
+        k->conv(&a, in, out + t * mr, n, 0, channels);
+      packed = false;
     }
   }
   eq_add_behind(&j->addend, first, count, first_channel(j, b0), first_channel(j, b1));
@@ -183,10 +183,13 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     b0 = (int)begin, b1 = (int)end;
   else
     first = begin * mr, last = end * mr < last ? end * mr : last;
-  if (j->whole) {
-    const size_t bytes = (size_t)(j->groups * j->lanes) / 16 * j->conv.panel_bytes / 2;
-    j->x->kernels->unpack4(j->x->unpacked + (size_t)worker * j->x->unpacked_bytes, j->conv.w,
-                           bytes);
+  const size_t bytes = (size_t)(j->groups * j->lanes) / 16 * j->conv.panel_bytes;
+  job own;
+  if (j->four && bytes <= EQ_UNPACKED) { /* few: all of them before the first block */
+    int8_t *w = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
+    j->x->kernels->unpack4(w, j->conv.w, bytes / 2);
+    own = *j, own.conv.w = w, own.four = false;
+    j = &own;
   }
   const int64_t step = (int64_t)j->block_tiles * mr;
   for (int64_t p = first; p < last; p += step)
@@ -236,6 +239,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                     .taps = taps,
                     .k4 = k4},
            .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
+           .four = h->flags & EQ_FLAG_WEIGHTS4,
            .pixels = (int64_t)out->count / out->dims[3],
            .groups = groups,
            .icg = icg,
@@ -256,8 +260,6 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,
                 blocks = (int64_t)groups * j.blocks;
   j.by_channels = tiles < 2 * x->threads && blocks > tiles;
-  j.four = h->flags & EQ_FLAG_WEIGHTS4;
-  j.whole = j.four && !j.by_channels && rows / 16 * panel_bytes <= x->unpacked_bytes;
   const int64_t outputs = j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3];
   const int64_t cost =
       outputs * taps * k4 / 50 + outputs / (j.addend.add ? 6 : 16) + 2 * k->conv_mr;

@@ -30,14 +30,26 @@ typedef struct {
   eq_gather gather;
   eq_dw dw;
   eq_addend addend;
-  int block; /* pixels per call; rows per call where an addend follows */
+  size_t packed; /* bytes of 4-bit weights, 0 for 8 bits */
+  int block;     /* pixels per call; rows per call where an addend follows */
 } job;
+
+/* The weights as int8. Every worker unpacks its own: few bytes, and lines that another core has
+ * just written are slow to read. */
+static const int8_t *weights_of(const job *j, int worker) {
+  if (!j->packed) return j->dw.w;
+  int8_t *to = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
+  j->x->kernels->unpack4(to, j->dw.w, j->packed);
+  return to;
+}
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   const job *j = arg;
   const int taps = j->dw.taps, taps4 = (taps + 3) / 4 * 4;
   const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
   uint8_t *out[BLOCK_PIXELS];
+  eq_dw dw = j->dw;
+  dw.w = weights_of(j, worker);
   for (int64_t p = begin; p < end; p += j->block) {
     const int n = (int)(end - p < j->block ? end - p : j->block);
     eq_cursor cursor = eq_cursor_at(&j->gather, p);
@@ -45,22 +57,22 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     for (int i = 0; i < n; i++)
       for (int t = taps; t < taps4; t++) pointers[i * taps4 + t] = pointers[i * taps4];
     eq_output_pointers(j->base, j->out, p, n, out);
-    j->x->kernels->dw(&j->dw, pointers, out, n);
+    j->x->kernels->dw(&dw, pointers, out, n);
     eq_add_behind(&j->addend, p, n, 0, j->dw.channels);
   }
 }
 
 /* Output rows [begin, end) of the flattened (n, oh), for kernels that take whole rows. */
 static void run_rows(void *arg, int64_t begin, int64_t end, int worker) {
-  (void)worker;
   const job *j = arg;
+  const int8_t *w = weights_of(j, worker);
   const eq_gather *g = &j->gather;
   for (int64_t row = begin; row < end;) { /* the rows of one picture after the other */
     const int64_t n = row / g->oh, oy = row % g->oh;
     int64_t last = end - row < g->oh - oy ? oy + end - row : g->oh;
     if (j->addend.add && last - oy > j->block) last = oy + j->block;
     const eq_dw_row r = {.e = j->dw.e,
-                         .w = j->dw.w,
+                         .w = w,
                          .k = g->win.kw,
                          .stride = g->win.sw,
                          .channels = j->dw.channels,
@@ -97,17 +109,13 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   const int channels = in->dims[3], taps = cmd->kh * cmd->kw, taps4 = (taps + 3) / 4 * 4;
   const uint32_t lanes = eq_lanes((uint32_t)channels);
   const size_t count = (size_t)taps * lanes, packed = eq_weight_bytes(h, count);
-  const int8_t *weights = eq_weights(x, h), *pad = weights + packed;
-  if (packed < count) {
-    x->kernels->unpack4(x->unpacked, weights, packed);
-    weights = x->unpacked;
-  }
+  const int8_t *weights = eq_weights(x, h);
 #define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
   job j = {.x = x,
            .out = out,
            .base = eq_data(x, h->out),
            .gather = {.in = (const int8_t *)eq_data(x, h->in0),
-                      .pad = pad,
+                      .pad = weights + packed,
                       .sn = in->strides[0],
                       .sh = in->strides[1],
                       .sw = in->strides[2],
@@ -133,7 +141,8 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                   .taps = taps,
                   .channels = channels,
                   .lanes = (int)lanes},
-           .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows)};
+           .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
+           .packed = packed < count ? packed : 0};
 #undef ROW
   int16_t pieces[2 * EQ_PIECES];
   eq_prepare(&j.dw.e, (int)lanes, pieces);

@@ -4,6 +4,9 @@
 #include "../program.h"
 #include "../kernels/kernels.h"
 
+/* Least scratch of a worker for 4-bit weights, where there are any. */
+enum { EQ_UNPACKED = 16384 };
+
 /* Everything a command may touch while it runs. */
 typedef struct {
   const eq_program *program;

@@ -87,7 +87,13 @@ class Machine:
         )
         w = body[:size]
         if four:
-            w = np.stack([w << 4 >> 4, w >> 4], axis=1).reshape(-1)  # the low half comes first
+            w = np.concatenate(
+                [  # 64 weights in 32 bytes: all low halves, then all high ones
+                    half
+                    for i in range(0, size, 32)
+                    for half in (w[i : i + 32] << 4 >> 4, w[i : i + 32] >> 4)
+                ]
+            )
         return w, body[size:]
 
     def rows(self, at: int, opcode: str, count: int) -> dict[str, Array]:

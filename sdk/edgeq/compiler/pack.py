@@ -12,8 +12,8 @@ def pack_conv(w: Array, groups: int, pads: Array, *, bits: int = 8) -> bytes:
     """Integers (oc, kh, kw, icg) -> [group][panel of 16 channels][k/4][16][4], then the pad row.
 
     k runs over kh, kw and the input channels padded to 4 with zeros. `pads` (ic,) is the input's
-    zero point, read for taps outside the picture. With 4 `bits` two weights share a byte, the first
-    in the low half.
+    zero point, read for taps outside the picture. With 4 `bits` two weights share a byte
+    (`stored`).
     """
     oc, kh, kw, icg = w.shape
     per, deep = oc // groups, -(-icg // 4) * 4
@@ -47,17 +47,27 @@ def weight_bits(dtype: str, w: Array, groups: int) -> int:
 
 
 def stored(w: Array, bits: int) -> bytes:
-    """int8 weights in their order as bytes; with 4 bits two a byte."""
+    """int8 weights in their order as bytes.
+
+    With 4 bits, blocks of 64 take 32 bytes: the first 32 in the low halves, the others in the high
+    halves; a last block of fewer is halved likewise.
+    """
     if bits == 8:
         return w.tobytes()
     flat = w.reshape(-1)
-    return ((flat[0::2] & 15) | (flat[1::2] << 4)).astype(np.uint8).tobytes()
+    whole = len(flat) // 64 * 64
+    blocks = flat[:whole].reshape(-1, 2, 32), flat[whole:].reshape(1, 2, -1)
+    return b"".join(((b[:, 0] & 15) | (b[:, 1] << 4)).tobytes() for b in blocks)
 
 
 def restored(body: bytes, bits: int) -> Array:
     """int8 weights from the bytes that `stored` made."""
     flat = np.frombuffer(body, np.int8)
-    return flat if bits == 8 else np.stack([flat << 4 >> 4, flat >> 4], axis=1).reshape(-1)
+    if bits == 8:
+        return flat
+    whole = len(flat) // 32 * 32
+    blocks = flat[:whole].reshape(-1, 32), flat[whole:].reshape(1, -1)
+    return np.concatenate([np.stack([b << 4 >> 4, b >> 4], axis=1).reshape(-1) for b in blocks])
 
 
 def _pad_row(pads: Array, align: int) -> bytes:

@@ -74,12 +74,15 @@ class LayerCodes:
         x, body = _bytes(part), _body(part)
         narrow = _leading((x + np.uint8(8)) < 16, 2)
         sparse = _leading((x[: len(x) // 4 * 4].reshape(-1, 4) != 0).sum(1) <= 2, 2) * 4
-        bits = int(self.lengths[symbols(x[:body])].sum())
+        lengths = self.lengths[symbols(x[:body])]
+        coded = -(-int(lengths.sum()) // 8) + len(_end(part, body))
+        if not lengths.all():  # bytes that the layer lacks: cut 4-bit weights pair up anew
+            coded = len(x)
         return {
             "RAW": (0, len(x)),
             "INT4": (narrow, narrow // 2 + len(_end(part, narrow))),
             "SPARSE24": (sparse, sparse // 8 * 5 + len(_end(part, sparse))),
-            "HUFFMAN": (body, -(-bits // 8) + len(_end(part, body))),
+            "HUFFMAN": (body, coded),
         }
 
     def encode(self, part: bytes) -> Stream:
