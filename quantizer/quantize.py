@@ -22,6 +22,7 @@ from edgeq.quantizer.scales import scale_groups
 from edgeq.quantizer.split import split_groups
 from edgeq.quantizer.statistics import Statistics
 from edgeq.quantizer.weights import quantize_bias, quantize_weights
+from edgeq.quantizer.widths import weight_bits
 
 
 def quantize(graph: Graph, statistics: Statistics, recipe: Recipe | None = None) -> Graph:
@@ -73,7 +74,7 @@ def _with_integers(
     graph: Graph, statistics: Statistics, scales: Mapping[str, QParams], recipe: Recipe
 ) -> Graph:
     """Give activations their QParams, and turn constants into integers."""
-    store = _Store(graph)
+    store, bits = _Store(graph), weight_bits(graph, recipe)
     for name, q in scales.items():
         value = graph.value(name)
         store.put(quantize_shared(value, q) if value.is_constant else replace(value, q=q))
@@ -81,7 +82,8 @@ def _with_integers(
     for node in graph.nodes:
         inputs = list(node.inputs)
         if node.op in flow.WEIGHTED:
-            inputs = _weighted(graph, store, node, scales[inputs[0]], statistics, recipe)
+            x = scales[inputs[0]]
+            inputs = _weighted(graph, store, node, x, statistics, recipe, bits[node.name])
         elif not flow.moves(node) and node.op != "PRelu":
             out = graph.value(node.outputs[0]).shape
             for k, name in enumerate(inputs):
@@ -124,7 +126,13 @@ def _alike(a: Value, b: Value) -> bool:
 
 
 def _weighted(
-    graph: Graph, store: _Store, node: Node, x: QParams, statistics: Statistics, recipe: Recipe
+    graph: Graph,
+    store: _Store,
+    node: Node,
+    x: QParams,
+    statistics: Statistics,
+    recipe: Recipe,
+    bits: int,
 ) -> list[str]:
     """Store the weights and the corrected bias of a Conv-like node; return its new inputs."""
     weights, old = graph.value(node.inputs[1]), node.inputs[2] if len(node.inputs) > 2 else ""
@@ -136,7 +144,7 @@ def _weighted(
         data = graph.value(old).data
         assert data is not None
         real = np.broadcast_to(data.astype(np.float64).reshape(-1), (outputs,))
-    integers = quantize_weights(node, w, real, x, recipe)
+    integers = quantize_weights(node, w, real, x, recipe, bits=bits)
     if recipe.bias_correction:
         real = real + bias_correction.shift(
             node, integers.error, _mean(graph, statistics, node.inputs[0])

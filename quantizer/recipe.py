@@ -21,18 +21,30 @@ GRANULARITIES = ("per_channel", "per_tensor")
 RANGES = ("mse", "minmax")
 HEADS = ("int16", "int8")
 WIDTHS = ("int8", "int16")
+WEIGHT_BITS = (8, 4)
+KEPT = ("first", "last", "depthwise")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How constants of Conv-like nodes are stored: symmetric integers per output channel."""
+    """How constants of Conv-like nodes are stored: symmetric integers per output channel.
+
+    keep8: what stays 8 bits beside 4: the first layers, those no weighted node comes before; the
+    last, those none comes after; depthwise kernels.
+    """
 
     bits: int = 8
     granularity: str = "per_channel"
     range: str = "maxabs"
+    keep8: tuple[str, ...] = KEPT
 
     def __post_init__(self) -> None:
-        _one_of("weights bits", self.bits, (8,))
+        _one_of("weights bits", self.bits, WEIGHT_BITS)
+        if not isinstance(self.keep8, list | tuple):
+            _refuse("weights keep8", "must be a list", self.keep8)
+        for one in self.keep8:
+            _one_of("weights keep8", one, KEPT)
+        object.__setattr__(self, "keep8", tuple(self.keep8))
         _one_of("weights granularity", self.granularity, GRANULARITIES)
         _one_of("weights range", self.range, WEIGHT_RANGES)
 
@@ -72,6 +84,7 @@ class Override:
     range: str | None = None
     per_channel: bool | None = None
     weight_range: str | None = None
+    weight_bits: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, str) or not 0 < len(self.match) <= 1000:
@@ -80,6 +93,7 @@ class Override:
         _one_of("override range", self.range, (None, *RANGES))
         _one_of("override per_channel", self.per_channel, (None, False, True))
         _one_of("override weight_range", self.weight_range, (None, *WEIGHT_RANGES))
+        _one_of("override weight_bits", self.weight_bits, (None, *WEIGHT_BITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,4 +227,7 @@ def _refuse(where: str, rule: str, value: object) -> NoReturn:
     raise QuantizeError(f"{where}: {rule}, got {reprlib.repr(value)}. Correct the recipe.")
 
 
-PRESETS: Mapping[str, Recipe] = {"int8": Recipe()}
+PRESETS: Mapping[str, Recipe] = {
+    "int8": Recipe(),
+    "w4a8": Recipe("w4a8", Weights(bits=4)),
+}

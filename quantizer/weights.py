@@ -11,7 +11,7 @@ from edgeq.graph.ir import Array, Node, QParams
 from edgeq.quantizer.ranges import LEAST_SCALE, MOST_SCALE
 from edgeq.quantizer.recipe import Recipe
 
-MOST_WEIGHT = 127
+MOST = {8: 127, 4: 7}  # of a weight, by bits
 MOST_ACCUMULATOR = 2**31 - 1
 MOST_BIAS = 2**29  # leaves room for the products
 SHARES = np.linspace(1.0, 0.5, 26)  # of max|w|, tried by the range "mse"
@@ -19,7 +19,7 @@ SHARES = np.linspace(1.0, 0.5, 26)  # of max|w|, tried by the range "mse"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntegerWeights:
-    """Weights int8 and their QParams; `error` = real - stored, float64, output channels first."""
+    """Weights as int8 and their QParams (int8 or int4); `error` = real - stored, float64, output channels first."""
 
     data: Array
     q: QParams
@@ -32,9 +32,9 @@ def channel_axis(node: Node) -> int:
 
 
 def quantize_weights(
-    node: Node, w: Array, bias: Array, x: QParams, recipe: Recipe
+    node: Node, w: Array, bias: Array, x: QParams, recipe: Recipe, *, bits: int = 8
 ) -> IntegerWeights:
-    """Store weights symmetrically per output channel (or per tensor).
+    """Round weights to the nearest of 8 or 4 bits, symmetrically per output channel (or per tensor).
 
     bias: float64 (oc,). A channel's scale is at least so large that its bias fits into int32, which
     also covers channels whose weights are nearly zero.
@@ -44,17 +44,18 @@ def quantize_weights(
     flat = rows.reshape(len(rows), -1)
     if not np.isfinite(flat).all() or not np.isfinite(bias).all():
         raise QuantizeError(f"node {node.name} ({node.op}): weights must be finite. Re-export it.")
-    scale = _scales(flat, recipe.overriding("weight_range", node.name) or recipe.weights.range)
+    method, most = recipe.overriding("weight_range", node.name) or recipe.weights.range, MOST[bits]
+    scale = _scales(flat, method, most)
     least = np.abs(bias) / (MOST_BIAS * x.scale.astype(np.float64))
     scale = np.clip(np.maximum(scale, least), LEAST_SCALE, MOST_SCALE)
     if recipe.weights.granularity == "per_tensor":
         scale = np.full_like(scale, scale.max())
     scale = scale.astype(np.float32)
     wide = scale.astype(np.float64).reshape(-1, *(1,) * (rows.ndim - 1))
-    q = np.clip(np.rint(rows / wide), -MOST_WEIGHT, MOST_WEIGHT)
+    q = np.clip(np.rint(rows / wide), -most, most)
     if recipe.weights.granularity == "per_tensor":
         scale = scale[:1].reshape(())
-    params = QParams(scale, np.zeros(scale.shape, np.int32), "int8", axis)
+    params = QParams(scale, np.zeros(scale.shape, np.int32), f"int{bits}", axis)
     data = np.ascontiguousarray(np.moveaxis(q, 0, axis).astype(np.int8))
     return IntegerWeights(data, params, rows - q * wide)
 
@@ -87,16 +88,16 @@ def check_accumulator(node: Node, rows: Array, bias: Array, x: QParams) -> None:
         )
 
 
-def _scales(flat: Array, method: str) -> Array:
-    """float64 (oc,) for rows of weights."""
-    most = np.abs(flat).max(axis=1)
+def _scales(flat: Array, method: str, most: int) -> Array:
+    """float64 (oc,) for rows of weights that become integers up to `most`."""
+    full = np.abs(flat).max(axis=1) / most
     if method == "maxabs":
-        return np.asarray(most / MOST_WEIGHT)
-    best, error = most / MOST_WEIGHT, np.full(len(flat), np.inf)
+        return np.asarray(full)
+    best, error = full, np.full(len(flat), np.inf)
     for share in SHARES.tolist():
-        scale = most * share / MOST_WEIGHT
+        scale = full * share
         safe = np.where(scale > 0, scale, 1.0)[:, None]
-        rounded = np.clip(np.rint(flat / safe), -MOST_WEIGHT, MOST_WEIGHT) * safe
+        rounded = np.clip(np.rint(flat / safe), -most, most) * safe
         found = np.square(rounded - flat).sum(axis=1)
         better = found < error
         best, error = np.where(better, scale, best), np.where(better, found, error)

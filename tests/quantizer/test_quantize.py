@@ -38,6 +38,7 @@ def test_every_recipe_gives_a_graph_that_obeys_the_contract() -> None:
         Recipe(activations=Activations(per_channel_depthwise=False, range="minmax")),
         Recipe(weights=Weights(granularity="per_tensor"), bias_correction=False),
         Recipe(weights=Weights(range="mse")),
+        Recipe.preset("w4a8"),
         Recipe(overrides=(Override("silu*", activation="int8"), Override("*", range="minmax"))),
     ):
         made = quantized(graph, recipe)

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from edgeq.errors import QuantizeError
-from edgeq.quantizer.recipe import Activations, Override, Recipe, Weights
+from edgeq.quantizer.recipe import PRESETS, Activations, Override, Recipe, Weights
 
 FULL = Recipe(
     name='odd "name" \\ é',
-    weights=Weights(granularity="per_tensor", range="mse"),
+    weights=Weights(4, "per_tensor", "mse", ("last",)),
     activations=Activations("minmax", False, "int8", (-1.0, 1e-7)),
     bias_correction=False,
     overrides=(
-        Override("head.*", activation="int16"),
+        Override("head.*", activation="int16", weight_bits=8),
         Override("*", range="minmax", per_channel=True),
     ),
 )
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), FULL], ids=["preset", "full"])
+@pytest.mark.parametrize("recipe", [*PRESETS.values(), FULL], ids=[*PRESETS, "full"])
 def test_toml_reads_back_to_an_equal_recipe(recipe: Recipe) -> None:
     assert Recipe.from_toml(recipe.to_toml()) == recipe
 
@@ -37,7 +37,9 @@ def test_an_empty_file_is_the_default_preset() -> None:
         "colour = 1",
         "name = 3",
         "name = ''",
-        "[weights]\nbits = 4",
+        "[weights]\nbits = 3",
+        "[weights]\nkeep8 = 'first'",
+        "[weights]\nkeep8 = ['middle']",
         "[weights]\nbits = 8.0",
         "[weights]\nbits = true",
         "[weights]\nrange = 'entropy'",
@@ -54,6 +56,7 @@ def test_an_empty_file_is_the_default_preset() -> None:
         "[[override]]\nrange = 'mse'",
         "[[override]]\nmatch = ''",
         "[[override]]\nmatch = 'a'\nactivation = 'int4'",
+        "[[override]]\nmatch = 'a'\nweight_bits = 16",
         "[[override]]\nmatch = 'a'\nunknown = 'int8'",
         "overrides = []",
         "[weights",
