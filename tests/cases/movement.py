@@ -73,8 +73,14 @@ def movement_cases() -> list[Case]:
         Case("ReduceMean", (x,), {"axes": (1, 2), "keepdims": False}),
         Case("ReduceMean", (x,), {"axes": (1, 2, 3), "keepdims": True}, ("i16",), out="i16"),
         Case("ReduceMean", (x,), {"axes": (3,), "keepdims": False}, note="channels"),
+        Case("ReduceMean", ((1, 5, 700, 61),), {"axes": (1, 2), "keepdims": True}, note="long"),
+        Case("ReduceMean", ((1, 9, 7, 300),), {"axes": (1, 2), "keepdims": True}, note="wide"),
         Case("ReduceMean", (x,), {"axes": (0, 1, 2, 3), "keepdims": False}, note="scalar"),
     ]
+    for c in (16, 40):
+        shape = (1, 5, 6, c)
+        attrs = resize("nearest", "asymmetric", (10, 12), shape, "floor")
+        out.append(Case("Resize", (shape,), attrs, note="blocks"))
     for coordinate in ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"):
         for size in ((10, 12), (7, 3), (1, 1)):
             out.append(

@@ -253,7 +253,8 @@ def test_average_pool(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "axes"),
-    [((2, 7, 8, 17), (1, 2)), ((2, 7, 8, 300), (1,)), ((2, 3, 300), (2,)), ((5,), (0,)), ((3, 4, 5), (0, 1, 2)),
+    [((2, 7, 8, 17), (1, 2)), ((2, 7, 8, 300), (1,)), ((2, 3, 300), (2,)), ((5,), (0,)),
+     ((1, 19, 5, 300), (0, 1, 2)), ((1, 600, 41), (1,)), ((3, 4, 5), (0, 1, 2)),
      ((3, 4, 5), (0, 2)), ((2, 3, 2, 3, 4), (1, 3))],
 )  # fmt: skip
 def test_reduce(shape: tuple[int, ...], axes: tuple[int, ...], dtype: str, keep: bool) -> None:
@@ -275,6 +276,16 @@ def test_reduce(shape: tuple[int, ...], axes: tuple[int, ...], dtype: str, keep:
     build.command("REDUCE", in0=tx, out=ty, axes=sum(1 << i for i in axes),
                   qparams=build.rows("REDUCE", n, zx=zx, **values))  # fmt: skip
     check(build, [x], law.mean(s, int(np.prod([shape[i] for i in axes])), r, dtype))
+
+
+@pytest.mark.parametrize("value", [-128, 127])
+def test_a_mean_of_many_equal_extremes_is_that_value(value: int) -> None:
+    x = np.full((1, 3, 600, 61), value, np.int8)
+    build = Builder()
+    tx, ty = build.tensor("in", x.shape), build.tensor("out", (1, 1, 1, 61))
+    rows = build.rows("REDUCE", 61, ratio=1.0, lo=-128, hi=127)
+    build.command("REDUCE", in0=tx, out=ty, axes=0b0110, qparams=rows)
+    check(build, [x], np.full((1, 1, 1, 61), value, np.int8))
 
 
 @pytest.mark.parametrize("out", DTYPES)

@@ -133,17 +133,29 @@ ROW max_window(int8_t *restrict y, const int8_t *restrict x, int rows, int colum
   }
 }
 
-/* acc[c] += the sum of `pixels` values x[i * stride + c] */
+/* acc[c] += the sum of `pixels` values x[i * stride + c]; sums of 256 of them fit 16 bits. */
+#define SUM_BLOCKS(lanes)                                                                          \
+  for (; c + (lanes) <= n; c += (lanes)) {                                                         \
+    typedef int8_t bytes __attribute__((vector_size(lanes)));                                      \
+    typedef int16_t words __attribute__((vector_size(2 * (lanes))));                               \
+    const int8_t *p = x + c;                                                                       \
+    for (int left = pixels; left > 0; left -= 256) {                                               \
+      words s = {0};                                                                               \
+      for (int i = 0; i < 256 && i < left; i++, p += stride) {                                     \
+        bytes v;                                                                                   \
+        memcpy(&v, p, sizeof v);                                                                   \
+        s += __builtin_convertvector(v, words);                                                    \
+      }                                                                                            \
+      for (int k = 0; k < (lanes); k++) acc[c + k] += s[k];                                        \
+    }                                                                                              \
+  }
+
 ROW sum_pixels(int32_t *restrict acc, const int8_t *restrict x, ptrdiff_t stride, int pixels,
                int n) {
   int c = 0;
-  for (; c + 16 <= n; c += 16) {
-    int32_t s[16] = {0};
-    const int8_t *p = x + c;
-    for (int i = 0; i < pixels; i++, p += stride)
-      for (int k = 0; k < 16; k++) s[k] += p[k];
-    for (int k = 0; k < 16; k++) acc[c + k] += s[k];
-  }
+  SUM_BLOCKS(32)
+  SUM_BLOCKS(16)
+  SUM_BLOCKS(8)
   for (; c < n; c++)
     for (int i = 0; i < pixels; i++) acc[c] += x[i * stride + c];
 }

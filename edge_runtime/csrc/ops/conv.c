@@ -199,7 +199,6 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
 void eq_run_conv(const eq_context *x, const eq_head *h) {
   const eq_cmd_conv *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
-  const eq_program *p = x->program;
   const eq_kernels *k = x->kernels;
   const int groups = (int)cmd->groups, ic = in->dims[3], icg = ic / groups;
   const int ocg = out->dims[3] / groups, lanes = (int)eq_lanes((uint32_t)ocg);
@@ -207,7 +206,6 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const uint32_t rows = (uint32_t)(groups * lanes);
   const int8_t *weights = eq_weights(x, h);
   const size_t panel_bytes = (size_t)taps * (size_t)k4 * 64;
-#define ROW(name) eq_row(p, h->qparams, rows, EQ_CONV_ROW_##name)
   job j = {.x = x,
            .out = out,
            .base = eq_data(x, h->out),
@@ -221,19 +219,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                       .oh = out->dims[1],
                       .ow = out->dims[2],
                       .win = EQ_WINDOW(cmd)},
-           .conv = {.e = {.bias = ROW(BIAS),
-                          .wsum = ROW(WSUM),
-                          .m = ROW(M),
-                          .zp = ROW(ZP),
-                          .lo = ROW(LO),
-                          .hi = ROW(HI),
-                          .r = ROW(R),
-                          .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
-                          .lut_kind = h->lut_kind,
-                          .step = h->flags & EQ_FLAG_LUT_STEP,
-                          .gate = h->flags & EQ_FLAG_LUT_GATE,
-                          .out16 = out->dtype == EDGEQ_INT16,
-                          .pre_zero = cmd->pre_zero},
+           .conv = {.e = eq_epilogue_of(x, h),
                     .w = weights,
                     .panel_bytes = panel_bytes,
                     .taps = taps,
@@ -247,14 +233,11 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .lanes = lanes,
            .blocks = (ocg + width - 1) / width,
            .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
-#undef ROW
   j.inside_first = (j.gather.win.pl + cmd->sw - 1) / cmd->sw;
   j.inside_end = in->dims[2] + j.gather.win.pl < cmd->kw
                      ? 0
                      : (in->dims[2] - cmd->kw + j.gather.win.pl) / cmd->sw + 1;
   if (j.gather.win.pl < 0) j.inside_first = 0;
-  int16_t pieces[2 * EQ_PIECES];
-  eq_prepare(&j.conv.e, (int)rows, pieces);
   j.block_tiles = (int)(x->pointer_count / ((size_t)taps * (size_t)k->conv_mr));
   if (j.block_tiles * k->conv_mr > BLOCK_PIXELS) j.block_tiles = BLOCK_PIXELS / k->conv_mr;
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,

@@ -105,12 +105,10 @@ static bool takes_rows(const eq_context *x, const eq_window *w, const edgeq_tens
 void eq_run_dwconv(const eq_context *x, const eq_head *h) {
   const eq_cmd_dwconv *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
-  const eq_program *p = x->program;
   const int channels = in->dims[3], taps = cmd->kh * cmd->kw, taps4 = (taps + 3) / 4 * 4;
   const uint32_t lanes = eq_lanes((uint32_t)channels);
   const size_t count = (size_t)taps * lanes, packed = eq_weight_bytes(h, count);
   const int8_t *weights = eq_weights(x, h);
-#define ROW(name) eq_row(p, h->qparams, lanes, EQ_DWCONV_ROW_##name)
   job j = {.x = x,
            .out = out,
            .base = eq_data(x, h->out),
@@ -124,28 +122,13 @@ void eq_run_dwconv(const eq_context *x, const eq_head *h) {
                       .oh = out->dims[1],
                       .ow = out->dims[2],
                       .win = EQ_WINDOW(cmd)},
-           .dw = {.e = {.bias = ROW(BIAS),
-                        .wsum = ROW(WSUM),
-                        .m = ROW(M),
-                        .zp = ROW(ZP),
-                        .lo = ROW(LO),
-                        .hi = ROW(HI),
-                        .r = ROW(R),
-                        .table = h->lut_kind ? eq_lut(p, h->lut) : NULL,
-                        .lut_kind = h->lut_kind,
-                        .step = h->flags & EQ_FLAG_LUT_STEP,
-                        .gate = h->flags & EQ_FLAG_LUT_GATE,
-                        .out16 = out->dtype == EDGEQ_INT16,
-                        .pre_zero = cmd->pre_zero},
+           .dw = {.e = eq_epilogue_of(x, h),
                   .w = weights,
                   .taps = taps,
                   .channels = channels,
                   .lanes = (int)lanes},
            .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
            .packed = packed < count ? packed : 0};
-#undef ROW
-  int16_t pieces[2 * EQ_PIECES];
-  eq_prepare(&j.dw.e, (int)lanes, pieces);
   if (j.dw.e.words && takes_rows(x, &j.gather.win, out)) {
     enum { NEAR_BYTES = 16384 }; /* of output between the epilogue and the sum */
     j.block = NEAR_BYTES / (channels * out->dims[2]) + 1;

@@ -7,6 +7,12 @@
 /* Least scratch of a worker for 4-bit weights, where there are any. */
 enum { EQ_UNPACKED = 16384 };
 
+/* What eq_prepare found for a CONV or DWCONV. */
+typedef struct {
+  const int16_t *pieces;
+  bool words, small;
+} eq_ready;
+
 /* Everything a command may touch while it runs. */
 typedef struct {
   const eq_program *program;
@@ -14,6 +20,7 @@ typedef struct {
   uint8_t *sram; /* of every core, sram_step bytes apart */
   size_t sram_step;
   const eq_kernels *kernels;
+  const eq_ready *ready; /* of each command */
   int threads;
   const int8_t **pointers; /* threads * pointer_count entries of scratch */
   size_t pointer_count;
@@ -58,6 +65,12 @@ static inline const int8_t *eq_weights(const eq_context *x, const eq_head *h) {
   return h->in1 == EQ_NONE16 ? eq_constants(x->program, h->constants)
                              : (const int8_t *)eq_data(x, h->in1);
 }
+
+/* ---- epilogues of CONV and DWCONV (epilogue.c) ---- */
+
+/* An entry per command, and the pieces they point to, both for free(); NULL without memory. */
+eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces);
+eq_epilogue eq_epilogue_of(const eq_context *x, const eq_head *h);
 
 /* ---- the residual sum behind CONV and DWCONV (addend.c) ---- */
 

@@ -145,6 +145,53 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   }
 }
 
+/* ---- int8 means over all axes but the last: threads share the lines, sums are added up ---- */
+
+enum { SHARES = 16 };
+
+typedef struct {
+  const job *j;
+  int c, n; /* channels [c, c + n) */
+  int32_t sums[SHARES][EQ_CHUNK];
+} shared_sum;
+
+/* Shares [begin, end) of the positions along the outermost axes. */
+static void sum_shares(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  shared_sum *s = arg;
+  const job *j = s->j;
+  const edgeq_tensor *in = j->in;
+  const int width = in->ndim < 2 ? 1 : in->dims[in->ndim - 2];
+  const int64_t lines = j->outer / width, step = in->ndim < 2 ? 0 : in->strides[in->ndim - 2];
+  for (int64_t share = begin; share < end; share++) {
+    memset(s->sums[share], 0, sizeof s->sums[share]);
+    const int64_t last = lines * (share + 1) / SHARES;
+    for (int64_t line = lines * share / SHARES; line < last; line++)
+      j->x->kernels->rows->sum_pixels(
+          s->sums[share],
+          (const int8_t *)j->px + eq_row_offset(in->dims, in->strides, in->ndim, line * width) +
+              s->c,
+          step, width, s->n);
+  }
+}
+
+static void run_global(const job *j) {
+  const edgeq_tensor *in = j->in, *out = j->out;
+  const int channels = in->dims[in->ndim - 1];
+  const ptrdiff_t stride = out->strides[j->to[in->ndim - 1]];
+  shared_sum s = {.j = j};
+  int32_t y[EQ_CHUNK];
+  for (s.c = 0; s.c < channels; s.c += EQ_CHUNK) {
+    s.n = channels - s.c < EQ_CHUNK ? channels - s.c : EQ_CHUNK;
+    eq_split(j->x, SHARES, j->outer * (s.n / 16 + 1) / (2 * SHARES) + 1, sum_shares, &s);
+    for (int k = 1; k < SHARES; k++) j->x->kernels->rows->sum(s.sums[0], s.sums[k], s.n);
+    const eq_mean_rows r = {j->rows.ratio + s.c, j->rows.zx + s.c, j->rows.zp + s.c,
+                            j->rows.lo + s.c, j->rows.hi + s.c};
+    j->x->kernels->rows->mean(y, s.sums[0], &r, j->count, j->count, s.n);
+    store(j, s.c * stride, stride, y, s.n);
+  }
+}
+
 void eq_run_reduce(const eq_context *x, const eq_head *h) {
   const eq_cmd_reduce *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
@@ -167,5 +214,9 @@ void eq_run_reduce(const eq_context *x, const eq_head *h) {
       j.kept[j.kept_count++] = i, positions *= in->dims[i];
   }
   j.rows = eq_mean_rows_at(x, h->qparams, j.last ? 1 : in->dims[in->ndim - 1]);
+  if (positions == 1 && !j.last && in->dtype == EDGEQ_INT8 && in->strides[in->ndim - 1] == 1) {
+    run_global(&j);
+    return;
+  }
   eq_split(x, positions, j.outer * (in->dims[in->ndim - 1] / 8 + 10), run_part, &j);
 }

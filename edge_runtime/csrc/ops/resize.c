@@ -45,6 +45,17 @@ typedef struct {
   const int32_t *t;
 } job;
 
+/* 16 bytes and more in blocks, the last one over the one before. */
+static inline void copy_blocks(uint8_t *to, const uint8_t *from, size_t bytes) {
+  uint8_t block[16];
+  for (size_t i = 0;; i += 16) {
+    if (i + 16 > bytes) i = bytes - 16;
+    memcpy(block, from + i, 16);
+    memcpy(to + i, block, 16);
+    if (i + 16 == bytes) return;
+  }
+}
+
 static void copy_pixel(const job *j, uint8_t *to, const uint8_t *from) {
   const size_t size = eq_dtype_bytes(j->in->dtype);
   const ptrdiff_t sx = j->in->strides[3], sy = j->out->strides[3];
@@ -67,6 +78,13 @@ static void nearest(void *arg, int64_t begin, int64_t end, int worker) {
     const uint8_t *from =
         j->px + (n * j->in->strides[0] + (int64_t)j->t[y] * j->in->strides[1]) * size;
     uint8_t *to = j->py + (n * j->out->strides[0] + y * j->out->strides[1]) * size;
+    const size_t bytes = (size_t)(j->out->dims[3] * size);
+    if (bytes >= 16 && j->in->strides[3] == 1 && j->out->strides[3] == 1) {
+      for (int64_t x = 0; x < ow; x++)
+        copy_blocks(to + x * j->out->strides[2] * size,
+                    from + (int64_t)j->t[oh + x] * j->in->strides[2] * size, bytes);
+      continue;
+    }
     for (int64_t x = 0; x < ow; x++)
       copy_pixel(j, to + x * j->out->strides[2] * size,
                  from + (int64_t)j->t[oh + x] * j->in->strides[2] * size);
@@ -104,6 +122,6 @@ void eq_run_resize(const eq_context *x, const eq_head *h) {
            eq_data(x, h->out),
            eq_constants(x->program, h->constants)};
   const bool blend = cmd->kind == EQ_RESIZE_LINEAR;
-  const int64_t row = (int64_t)out->dims[2] * (out->dims[3] / (blend ? 4 : 32) + 10);
+  const int64_t row = (int64_t)out->dims[2] * (out->dims[3] / (blend ? 4 : 32) + (blend ? 10 : 2));
   eq_split(x, (int64_t)out->dims[0] * out->dims[1], row, blend ? linear : nearest, &j);
 }
