@@ -86,23 +86,36 @@ static void zip(uint8_t *to, const uint8_t *a, const uint8_t *b, int n) {
   }
 }
 
+/* One block: the last two dimensions. */
+static inline void move_block(const job *j, uint8_t *to, const uint8_t *from, int64_t run) {
+  const table *t = &j->t;
+  const int64_t size = j->size;
+  if (run)
+    for (int64_t i = 0; i < t->dims[4]; i++)
+      memmove(to + i * t->dst[4] * size, from + i * t->src[4] * size, (size_t)run);
+  else
+    (size == 1 ? copy_uint8_t : size == 2 ? copy_uint16_t : copy_uint32_t)(to, from, t);
+}
+
 /* Blocks [begin, end) of the first four dimensions. */
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
   const table *t = &j->t;
   const int64_t size = j->size, n = t->dims[5];
-  for (int64_t block = begin; block < end; block++) {
-    const int64_t row = block * t->dims[4];
+  const bool zipped = zips(t, j->size);
+  const int64_t run = t->src[5] == 1 && t->dst[5] == 1 && n > 4 ? n * size : 0; /* bytes */
+  while (begin < end) { /* those of one line of the fourth dimension */
+    const int64_t row = begin * t->dims[4], rest = t->dims[3] - begin % t->dims[3];
+    const int64_t count = end - begin < rest ? end - begin : rest;
     const uint8_t *from = j->src + eq_row_offset(t->dims, t->src, 6, row) * size;
     uint8_t *to = j->dst + eq_row_offset(t->dims, t->dst, 6, row) * size;
-    if (zips(t, j->size))
-      zip(to, from, from + t->src[4], t->dims[5]);
-    else if (t->src[5] == 1 && t->dst[5] == 1 && n > 4)
-      for (int64_t i = 0; i < t->dims[4]; i++)
-        memmove(to + i * t->dst[4] * size, from + i * t->src[4] * size, (size_t)(n * size));
-    else
-      (size == 1 ? copy_uint8_t : size == 2 ? copy_uint16_t : copy_uint32_t)(to, from, t);
+    for (int64_t i = 0; i < count; i++, from += t->src[3] * size, to += t->dst[3] * size)
+      if (zipped)
+        zip(to, from, from + t->src[4], t->dims[5]);
+      else
+        move_block(j, to, from, run);
+    begin += count;
   }
 }
 
@@ -137,11 +150,15 @@ static void copy(const eq_context *x, const eq_head *h, const table *t) {
   j.src += (int64_t)j.t.src_offset * j.size;
   j.dst += (int64_t)j.t.dst_offset * j.size;
   simplify(&j.t);
+  const bool zipped = zips(&j.t, j.size), runs = j.t.src[5] == 1 && j.t.dst[5] == 1;
+  if (runs && !zipped && j.t.dims[3] == 1) { /* one plane of runs: threads share the runs */
+    j.t.dims[3] = j.t.dims[4], j.t.src[3] = j.t.src[4], j.t.dst[3] = j.t.dst[4];
+    j.t.dims[4] = 1;
+  }
   int64_t blocks = 1;
   for (int d = 0; d < 4; d++) blocks *= j.t.dims[d];
   const int64_t elements = (int64_t)j.t.dims[4] * j.t.dims[5];
-  const bool runs = zips(&j.t, j.size) || (j.t.src[5] == 1 && j.t.dst[5] == 1);
-  eq_split(x, blocks, (runs ? elements / 32 : elements) + 10, run_part, &j);
+  eq_split(x, blocks, (runs || zipped ? elements / 32 : elements) + 4, run_part, &j);
 }
 
 void eq_run_layout(const eq_context *x, const eq_head *h) {
