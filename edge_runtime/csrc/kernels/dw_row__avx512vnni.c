@@ -1,8 +1,9 @@
-/* dw_row, AVX-512 VNNI: output rows of a 3x3 or 5x5 depthwise convolution. The taps of a column
- * (rows of the window) are interleaved to [channel][4 rows] once; an output is then one vpdpbusd
- * per column. Registers hold either 64 channels of one column or 16 channels of four columns: byte
- * unpacks leave vector v with channels 4v..4v+3 of each 128-bit lane, and the packs that narrow the
- * results put them back in order. x enters as x + 128. */
+/* dw_row, AVX-512 VNNI: output rows of a 3x3 or 5x5 depthwise convolution, 64 channels of one
+ * column in a register. The taps of a column (rows of the window) are interleaved to [channel][4
+ * rows] once; an output is then one vpdpbusd per column. Byte unpacks leave vector v with channels
+ * 4v..4v+3 of each 128-bit lane, and the packs that narrow the results put them back in order. x
+ * enters as x + 128. What is left of the channels, and 5x5 with a stride of 1, goes through
+ * dw_lines. */
 #if defined(__x86_64__)
 #include "epilogue_avx512.h"
 
@@ -82,98 +83,69 @@ static inline void window_of(window *w, const eq_dw_row *a, int y, int c) {
   }
 }
 
-EQ_TARGET EQ_INLINE __m128i load16(const int8_t *p) {
-  return _mm_loadu_si128((const __m128i *)(const void *)p);
-}
-
-/* 64 bytes of window row `ky` for column x (64 channels) or columns x..x+3 * step (16 channels). */
+/* 64 bytes of window row `ky` for column x. */
 EQ_TARGET EQ_INLINE __m512i column(const eq_dw_row *a, const window *w, int ky, int x, int c,
-                                   const bool WIDE, const bool INSIDE, int step) {
-  const int8_t *row = w->at[ky], *pad = a->pad + c;
-  const ptrdiff_t pitch = w->pitch[ky];
-#define FROM(x) (INSIDE || ((x) >= 0 && (x) < a->width) ? row + (x) * pitch : pad)
-  if (WIDE) return _mm512_loadu_si512(FROM(x));
-  __m512i v = _mm512_castsi128_si512(load16(FROM(x)));
-  v = _mm512_inserti32x4(v, load16(FROM(x + step)), 1);
-  v = _mm512_inserti32x4(v, load16(FROM(x + 2 * step)), 2);
-  return _mm512_inserti32x4(v, load16(FROM(x + 3 * step)), 3);
-#undef FROM
+                                   const bool INSIDE) {
+  const bool inside = INSIDE || (x >= 0 && x < a->width);
+  return _mm512_loadu_si512(inside ? w->at[ky] + x * w->pitch[ky] : a->pad + c);
 }
 
-/* The column or columns at x, all rows, to their places in the buffer. */
+/* The column at x, all rows, to its place in the buffer. */
 EQ_TARGET EQ_INLINE void fill(const eq_dw_row *a, const window *w, int x, int c, const int K,
-                              const bool WIDE, const bool INSIDE, int step, uint8_t *to,
-                              int plane) {
+                              const bool INSIDE, uint8_t *to, int plane) {
   const __m512i flip = _mm512_set1_epi8((char)0x80);
 #pragma GCC unroll 2
   for (int q = 0; q < (K + 3) / 4; q++, to += 4 * plane) {
     __m512i row[4], v[4];
 #pragma GCC unroll 4
     for (int t = 0; t < 4; t++)
-      row[t] = 4 * q + t < K
-                   ? _mm512_xor_si512(column(a, w, 4 * q + t, x, c, WIDE, INSIDE, step), flip)
-                   : _mm512_setzero_si512();
+      row[t] = 4 * q + t < K ? _mm512_xor_si512(column(a, w, 4 * q + t, x, c, INSIDE), flip)
+                             : _mm512_setzero_si512();
     interleave(row[0], row[1], row[2], row[3], v);
     for (int k = 0; k < 4; k++) _mm512_storeu_si512(to + k * plane, v[k]);
   }
 }
 
-/* All outputs of channels c.. ; K is 3 or 5. buffer[quad][v][column] holds 64 or 16 bytes each;
- * with 16 the even columns of a stride of 2 come first, so that four outputs' columns adjoin. */
+/* All outputs of channels c.. ; K is 3 or 5. buffer[quad][v][column] holds 64 bytes each. */
 EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const int K,
-                               const bool WIDE, const eq_kind512 KIND, const bool GATE) {
+                               const eq_kind512 KIND, const bool GATE) {
   enum { QUADS = 2 };
-  const int quads = (K + 3) / 4, s = a->stride, lane = WIDE ? 64 : 16;
+  const int quads = (K + 3) / 4, s = a->stride, plane = COLUMNS * 64;
   const int last = a->lanes - c - 16;
   int at[4] = {0};
-  for (int l = 1; WIDE && l < 4; l++) at[l] = 16 * l < last ? 16 * l : last;
+  for (int l = 1; l < 4; l++) at[l] = 16 * l < last ? 16 * l : last;
   rows4 r;
   rows_of(&r, &a->e, c, at, KIND);
-  const __m512i zero = _mm512_setzero_si512();
   __m512i w[QUADS * 5 * 4];
   for (int kx = 0; kx < K; kx++)
     for (int q = 0; q < quads; q++) {
       __m512i tap[4];
-      for (int t = 0; t < 4; t++) {
-        const int8_t *p = a->w + (ptrdiff_t)((4 * q + t) * K + kx) * a->lanes + c;
-        if (4 * q + t >= K)
-          tap[t] = zero;
-        else if (WIDE)
-          tap[t] = _mm512_loadu_si512(p);
-        else
-          tap[t] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
-      }
+      for (int t = 0; t < 4; t++)
+        tap[t] = 4 * q + t < K
+                     ? _mm512_loadu_si512(a->w + (ptrdiff_t)((4 * q + t) * K + kx) * a->lanes + c)
+                     : _mm512_setzero_si512();
       interleave(tap[0], tap[1], tap[2], tap[3], w + (kx * quads + q) * 4);
     }
-  const __m128i tail = eq_tail512(channels > 16 ? (channels - 1) % 16 + 1 : channels);
+  const __m128i tail = eq_tail512((channels - 1) % 16 + 1);
   _Alignas(64) uint8_t buffer[QUADS * 4 * COLUMNS * 64];
-  const int group = WIDE ? 1 : 4, plane = (WIDE ? COLUMNS : 4 * COLUMNS) * lane;
-  /* 16 channels are read across stores, which only works well once those have left the core */
-  const int segment = WIDE ? SEGMENT : 4 * SEGMENT, half = 2 * COLUMNS;
-  const int segments = (a->count + segment - 1) / segment;
+  const int segments = (a->count + SEGMENT - 1) / SEGMENT;
   for (int part = a->first * segments; part < a->last * segments; part++) {
     window rows;
-    const int oy = part / segments, first = part % segments * segment;
+    const int oy = part / segments, first = part % segments * SEGMENT;
     window_of(&rows, a, oy, c);
-    const int n = a->count - first < segment ? a->count - first : segment;
-    const int x0 = first * s - a->left, reach = ((n + group - 1) / group * group - 1) * s + K;
-    for (int parity = 0; parity < (WIDE ? 1 : s); parity++) {
-      const int step = WIDE ? 1 : s;
-      for (int x = parity; x < reach; x += step * group) {
-        uint8_t *to = buffer + (ptrdiff_t)(WIDE ? x : parity * half + x / s) * lane;
-        const int left = x0 + x, right = left + (group - 1) * step;
-        if (left >= 0 && right < a->width)
-          fill(a, &rows, left, c, K, WIDE, true, step, to, plane);
-        else
-          fill(a, &rows, left, c, K, WIDE, false, step, to, plane);
-      }
+    const int n = a->count - first < SEGMENT ? a->count - first : SEGMENT;
+    const int x0 = first * s - a->left, reach = (n - 1) * s + K;
+    for (int x = 0; x < reach; x++) {
+      if (x0 + x >= 0 && x0 + x < a->width)
+        fill(a, &rows, x0 + x, c, K, true, buffer + 64 * x, plane);
+      else
+        fill(a, &rows, x0 + x, c, K, false, buffer + 64 * x, plane);
     }
-    for (int i = 0; i < n; i += group) {
+    for (int i = 0; i < n; i++) {
       __m512i acc[4] = {r.start[0], r.start[1], r.start[2], r.start[3]};
 #pragma GCC unroll 5
       for (int kx = 0; kx < K; kx++) {
-        const int x = i * s + kx;
-        const uint8_t *from = buffer + (ptrdiff_t)(WIDE ? x : x % s * half + x / s) * lane;
+        const uint8_t *from = buffer + 64 * (i * s + kx);
 #pragma GCC unroll 2
         for (int q = 0; q < quads; q++, from += 4 * plane)
 #pragma GCC unroll 4
@@ -183,38 +155,23 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
       }
       const __m512i bytes = outputs(acc, &a->e, &r, KIND, GATE);
       uint8_t *to = a->out + oy * a->out_line + (first + i) * a->out_pixel + c;
-      if (WIDE && channels == 64) {
+      if (channels == 64) {
         _mm512_storeu_si512(to, bytes);
         continue;
       }
-      const __m128i lanes[4] = {_mm512_castsi512_si128(bytes), _mm512_extracti32x4_epi32(bytes, 1),
-                                _mm512_extracti32x4_epi32(bytes, 2),
-                                _mm512_extracti32x4_epi32(bytes, 3)};
-#pragma GCC unroll 4
-      for (int l = 0; l < 4; l++)
-        if (WIDE) {
-          if (channels > 16 * l)
-            eq_write512(to + 16 * l, lanes[l], channels - 16 * l < 16 ? channels - 16 * l : 16,
-                        tail);
-        } else if (i + l < n) {
-          eq_write512(to + l * a->out_pixel, lanes[l], channels, tail);
-        }
+      _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(bytes));
+      _mm_storeu_si128((__m128i *)(void *)(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
+      eq_write512(to + 48, _mm512_extracti32x4_epi32(bytes, 3), channels - 48, tail);
     }
   }
 }
 
 #define CHUNK(name, kind, gate)                                                                    \
   EQ_TARGET static void name##_3(const eq_dw_row *a, int c, int n) {                               \
-    if (n > 16)                                                                                    \
-      chunk(a, c, n, 3, true, kind, gate);                                                         \
-    else                                                                                           \
-      chunk(a, c, n, 3, false, kind, gate);                                                        \
+    chunk(a, c, n, 3, kind, gate);                                                                 \
   }                                                                                                \
   EQ_TARGET static void name##_5(const eq_dw_row *a, int c, int n) {                               \
-    if (n > 16)                                                                                    \
-      chunk(a, c, n, 5, true, kind, gate);                                                         \
-    else                                                                                           \
-      chunk(a, c, n, 5, false, kind, gate);                                                        \
+    chunk(a, c, n, 5, kind, gate);                                                                 \
   }
 CHUNK(small, EQ_SMALL512, false)
 CHUNK(plain, EQ_PLAIN512, false)
@@ -233,14 +190,12 @@ void eq_dw_row__avx512vnni(const eq_dw_row *a) {
       [EQ_BYTES512] = {{bytes_3, bytes_5}, {bytes_3, bytes_5}}};
   void (*const run)(const eq_dw_row *, int, int) =
       kinds[eq_kind512_of(&a->e)][a->e.gate][a->k == 5];
-  for (int c = 0;
-       c < a->channels;) { /* 64 channels, or 16 where that would waste most of a register */
-    const int rest = a->channels - c, n = rest >= 64  ? 64
-                                          : rest > 48 ? rest
-                                          : rest > 16 ? 16
-                                                      : rest;
-    run(a, c, n);
-    c += n;
+  for (int c = 0, n; c < a->channels; c += n) {
+    n = a->channels - c < 64 ? a->channels - c : 64;
+    if (n <= 48 || (a->k == 5 && a->stride == 1))
+      eq_dw_lines512(a, c, n);
+    else
+      run(a, c, n);
   }
 }
 #else
