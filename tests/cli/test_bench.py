@@ -37,6 +37,24 @@ def test_bench_takes_turns_with_each_number_of_threads(edgeq: Edgeq, tiny: Tiny)
         assert "must be numbers of 1..64" in refused.err
 
 
+def test_bench_keeps_its_tables(edgeq: Edgeq, tiny: Tiny, tmp_path: Path) -> None:
+    done = edgeq("bench", tiny.edgeq, "--seconds", 0.1, "--json", "-o", tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "bench.json").read_text()) == done.json
+    assert "| tiny.edgeq | edgeq int8 |" in (tmp_path / "b" / "bench.md").read_text()
+
+
+def test_a_tflite_file_needs_litert(
+    edgeq: Edgeq, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeq.report.peers.installed", lambda name: "")
+    lite = tmp_path / "x.tflite"
+    assert "does not exist" in edgeq("bench", lite).err
+    lite.write_bytes(b"TFL3")
+    done = edgeq("bench", lite)
+    assert done.code == 2
+    assert "ai-edge-litert must be installed, is not. Run: pip install 'edgeq[peers]'" in done.err
+
+
 def test_vs_times_the_float_and_an_int8_model_of_the_peer(
     edgeq: Edgeq, tiny: Tiny, tmp_path: Path
 ) -> None:
