@@ -13,6 +13,7 @@ import pytest
 import edgeq
 from edgeq.compiler import compile_graph
 from edgeq.errors import ModelError, UnsupportedOp
+from edgeq.quantizer.recipe import PRESETS
 from edgeq.runtime import _engine
 from tests.aarch64.programs import network
 from tests.runtime.samples import everything
@@ -63,7 +64,8 @@ def test_small_networks_give_one_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_real_model_gives_one_hash(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["int8", "w4a8"])
+def test_every_real_model_gives_one_hash(shared: Path, tmp_path: Path, recipe: str) -> None:
     paths = []
     for source in sorted(shared.glob("models/*/*.onnx")):
         try:
@@ -72,7 +74,7 @@ def test_every_real_model_gives_one_hash(shared: Path, tmp_path: Path) -> None:
             noise = {
                 n: rng.normal(0, 1, graph.values[n].shape).astype(np.float32) for n in graph.inputs
             }
-            made = edgeq.quantize(graph, edgeq.calibrate(graph, [noise]))
+            made = edgeq.quantize(graph, edgeq.calibrate(graph, [noise]), PRESETS[recipe])
         except UnsupportedOp:  # recurrent layers
             continue
         except ModelError as why:
