@@ -71,15 +71,18 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
 
 def _quicker(planner: Planner, least: Compiled) -> Compiled:
     """The fewest cycles in the SRAM that the smallest tiles take anyway."""
-    room = least.layout.sram_bytes
-    for share in QUICKER:
-        try:
-            made = laid_out(planner, planner.plan(int(share * room)), early=0)
-        except CompileError:
-            continue
-        if made.layout.sram_bytes <= room:
-            return min(made, least, key=lambda one: one.cycles)
-    return least
+    room, found = least.layout.sram_bytes, [least]
+    for keep in (True, False):  # maps that stay take room from tiles
+        for share in QUICKER:
+            try:
+                plan = planner.plan(int(share * room), keep=keep)
+            except CompileError:
+                continue
+            made = laid_out(planner, plan, early=0)
+            if made.layout.sram_bytes <= room:
+                found.append(made)
+                break
+    return min(found, key=lambda one: one.cycles)
 
 
 def _fit_whole(planner: Planner) -> Compiled:

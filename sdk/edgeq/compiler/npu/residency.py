@@ -87,10 +87,11 @@ class Planner:
             most = max(most, used + (inside[at].bytes if at in inside else tiling.bytes))
         return Plan(whole, tuple(tilings), lives, cascades, most)
 
-    def plan(self, budget: int, *, size: bool = False) -> Plan:
-        """Fill `budget` bytes of SRAM. Raises CompileError naming the layer that cannot fit."""
+    def plan(self, budget: int, *, size: bool = False, keep: bool = True) -> Plan:
+        """Fill `budget` bytes of SRAM: with the smallest tiles for `size`, with no maps between layers
+        without `keep` where they may leave. Raises CompileError naming the layer that cannot fit."""
         everything = not self.target.dram_writable
-        kept = set(self.maps) if everything else self._choose(budget, size=size)
+        kept = set(self.maps) if everything else self._choose(budget, keep=keep and not size)
         used = [0] * (len(self.jobs) + 1)
         for name in kept:
             self._add(used, name, 1)
@@ -114,11 +115,11 @@ class Planner:
             tilings[at] = again
         return Plan(whole, tuple(tilings), self.maps)
 
-    def _choose(self, budget: int, *, size: bool) -> set[str]:
+    def _choose(self, budget: int, *, keep: bool) -> set[str]:
         """Short-lived and small maps first, as long as every layer keeps room for its tiles."""
         used = [0] * (len(self.jobs) + 1)
         kept: set[str] = set()
-        if size or self.cores > 1:  # cores meet in the memory outside
+        if not keep or self.cores > 1:  # cores meet in the memory outside
             return kept
         order = sorted(
             self.maps,
