@@ -83,7 +83,7 @@ def test_four_bit_and_sparse_weights_halve_deep_layers(flow: str) -> None:
     n=st.integers(1, 2000),
     flow=st.sampled_from(["ws_systolic", "os_systolic"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_overlapped_clock_never_exceeds_scalesim(m: int, k: int, n: int, flow: str) -> None:
     t = load_target("npu-dev").what_if({"dataflow": flow})
     assert (
@@ -93,7 +93,7 @@ def test_the_overlapped_clock_never_exceeds_scalesim(m: int, k: int, n: int, flo
 
 
 @given(m=st.integers(1, 2000), k=st.integers(1, 2000), n=st.integers(1, 500))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_more_work_never_takes_fewer_cycles(m: int, k: int, n: int) -> None:
     t = load_target("npu-hat-25t")
     base = matrix_cycles(t, m, k, n)
@@ -142,7 +142,7 @@ def test_block_memory_too_small_for_any_block_is_an_error() -> None:
     ih=st.integers(1, 64), iw=st.integers(1, 64), ic=st.integers(1, 96), oc=st.integers(1, 96), k=st.integers(1, 9),
     kind=st.sampled_from(["conv", "depthwise", "pool_max", "gemm", "elementwise"]),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_chosen_block_covers_micro_blocks_and_does_the_work(
     ih: int, iw: int, ic: int, oc: int, k: int, kind: str
 ) -> None:

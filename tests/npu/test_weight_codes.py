@@ -87,7 +87,7 @@ def test_the_smallest_coding_is_chosen_and_never_expands(
 
 
 @given(st.lists(st.integers(0, 1 << 20), min_size=isa.CODE_SYMBOLS, max_size=isa.CODE_SYMBOLS))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_codes_are_complete_and_no_longer_than_allowed(counts: list[int]) -> None:
     counts[0] = counts[1] = 1
     lengths = code_lengths(np.array(counts))

@@ -207,7 +207,7 @@ small = st.integers(1, 4)
 pairs = st.tuples(small, small)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     case=st.builds(
         Case,

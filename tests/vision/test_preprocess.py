@@ -91,7 +91,7 @@ def test_another_array_is_an_error_not_a_wrong_box(wrong: Any) -> None:
 sides = st.integers(1, 300)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, st.sampled_from(RESIZES), st.sampled_from(["round", "floor"]), st.data())
 def test_geometry_round_trips(
     height: int, width: int, resize: str, rounding: str, data: st.DataObject
@@ -105,7 +105,7 @@ def test_geometry_round_trips(
     np.testing.assert_allclose(geometry.clip(points), points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sides, sides, st.sampled_from(["letterbox_topleft", "letterbox_center"]))
 def test_letterboxed_picture_stays_inside_the_tensor(height: int, width: int, resize: str) -> None:
     image = np.zeros((height, width, 3), np.uint8)
