@@ -38,13 +38,16 @@ def energy(
     dram_bytes: int,
     vector_elements: int,
     seconds: float,
-    weight_bits: int = 8,
+    macs4: int = 0,
 ) -> Energy:
-    """Price counted work. Raises CompileError when the target has no energy table (cpu)."""
+    """Price counted work; `macs4` of the macs have 4-bit weights.
+
+    Raises CompileError when the target has no energy table (cpu).
+    """
     if not t.mac_pj:
         raise CompileError(f"target {t.name}: it has no energy table; choose an NPU target.")
     parts = (
-        macs * mac_pj(t, weight_bits) * 1e-6,
+        ((macs - macs4) * mac_pj(t) + macs4 * mac_pj(t, 4)) * 1e-6,
         sram_bytes * sram_pj_per_byte(t) * 1e-6,
         dram_bytes * t.dram_pj_per_byte * 1e-6,
         vector_elements * t.vector_pj * 1e-6,

@@ -39,6 +39,7 @@ class LayerProfile:
     energy_uj: float
     commands: int
     verdict: str
+    weight_bits: int  # 4 where any of its weights has 4, 0 without weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,11 @@ def profile(
     stored = stored_weights(commands, timing, len(names))
     layers = _layers(names, timing, clock, target, used, stored)
     seconds = cycles / target.clock_hz
+    macs, macs4 = int(timing["macs"].sum()), sum(one.macs4 for one in stored)
     total = energy(
         target,
-        macs=int(timing["macs"].sum()),
+        macs=macs,
+        macs4=macs4,
         sram_bytes=int(timing["sram_bytes"].sum() + timing["dram_bytes"].sum()),
         dram_bytes=int(timing["dram_bytes"].sum()),
         vector_elements=int(timing["vector"].sum()),
@@ -142,7 +145,7 @@ def profile(
         weight_stored_bytes=sum(one.stored_bytes for one in stored),
         weight_raw_bytes=sum(one.bytes for one in stored),
         macs=int(timing["macs"].sum()),
-        utilization=int(timing["macs"].sum()) / max(cycles * _peak(target, used), 1),
+        utilization=_array_macs(target, macs, macs4) / max(cycles * _peak(target, used), 1),
         energy_uj=total.total_uj,
         energy=_parts(total),
         stalls={
@@ -179,9 +182,12 @@ def _layers(
     rows = []
     for at, about in enumerate(names):
         mine = {cause: int(values[at]) for cause, values in stalls.items() if values[at]}
+        macs, macs4 = int(sums["macs"][at]), stored[at].macs4
+        array_macs = _array_macs(target, macs, macs4)
         used_energy = energy(
             target,
-            macs=int(sums["macs"][at]),
+            macs=macs,
+            macs4=macs4,
             sram_bytes=int(sums["sram_bytes"][at] + sums["dram_bytes"][at]),
             dram_bytes=int(sums["dram_bytes"][at]),
             vector_elements=int(sums["vector"][at]),
@@ -195,10 +201,10 @@ def _layers(
                 op=str(about.get("op", "")),
                 cycles=cycles,
                 exec_cycles=exec_cycles,
-                utilization=int(sums["macs"][at]) / max(cycles * _peak(target, used), 1),
+                utilization=array_macs / max(cycles * _peak(target, used), 1),
                 bound=bound,
                 stalls=mine,
-                macs=int(sums["macs"][at]),
+                macs=macs,
                 weight_bytes=int(weights[at]),
                 coding=stored[at].coding,
                 weight_saved=stored[at].saved,
@@ -207,9 +213,10 @@ def _layers(
                 energy_uj=used_energy,
                 commands=int(commands[at]),
                 verdict=verdict(
-                    target, bound, int(sums["macs"][at]), exec_cycles, int(weights[at]),
-                    int(sums["dram_bytes"][at] - weights[at]), mine,
+                    target, bound, array_macs, exec_cycles, int(weights[at]),
+                    int(sums["dram_bytes"][at] - weights[at]), mine, bits=stored[at].bits,
                 ),
+                weight_bits=stored[at].bits,
             )
         )  # fmt: skip
     return rows
@@ -263,17 +270,20 @@ def _bound(cycles: int, busy: int, stalls: Mapping[str, int]) -> str:
 def verdict(
     t: Target,
     bound: str,
-    macs: int,
+    macs: float,
     busy: int,
     weights: int,
     maps: int,
     stalls: Mapping[str, int],
+    *,
+    bits: int = 8,
 ) -> str:
-    """One line: what limits the layer, and what would help."""
+    """One line: what limits the layer, and what would help; `macs` as the array's time counts them."""
     rate = t.dram_bytes_per_cycle * t.dram_efficiency
     if bound == "dma":
         if weights >= maps:
-            return f"DMA-bound: weights {_size(weights)} at {rate:g} B/cycle; W4 halves it"
+            less = "pruning them takes more off" if bits == 4 else "W4 halves it"
+            return f"DMA-bound: weights {_size(weights)} at {rate:g} B/cycle; {less}"
         return f"DMA-bound: feature maps {_size(maps)} at {rate:g} B/cycle; more SRAM keeps them inside"
     if bound == "dependency":
         return f"waits for other cores: {sum(stalls.values())} cycles; larger tiles or fewer cores"
@@ -283,6 +293,12 @@ def verdict(
     if used >= 0.5:
         return f"compute-bound: the array does {used:.0%} of its peak"
     return f"compute-bound at {used:.0%} of the peak: the layer's shape does not fill the array"
+
+
+def _array_macs(t: Target, macs: int, macs4: int) -> float:
+    """Products as the array's time counts them: several with 4-bit weights in the place of one."""
+    rate = t.w4a8_rate if t.dataflow != "ublock" and t.w4a8_rate else 1.0
+    return macs - macs4 + macs4 / rate
 
 
 def _peak(t: Target, used: int) -> int:

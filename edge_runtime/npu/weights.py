@@ -16,11 +16,14 @@ _NAMES = {number: name.lower() for name, number in isa.CODINGS.items()}
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
     """One layer: its coding ("huffman", or several joined by +; "" without weights), and bytes in SRAM
-    and in the file, each stream once however often it is fetched."""
+    and in the file, each stream once however often it is fetched; bits of a weight (4 where any has 4,
+    0 without weights), and the MACs with 4-bit weights."""
 
     coding: str
     bytes: int
     stored_bytes: int
+    bits: int
+    macs4: int
 
     @property
     def saved(self) -> float:
@@ -42,4 +45,12 @@ def stored_weights(commands: bytes, timing: NDArray[Any], layers: int) -> list[S
         whole[layer], stored[layer] = whole[layer] + count, stored[layer] + size
         found[layer][name] = found[layer].get(name, 0) + count
     names = ["+".join(sorted(one, key=lambda n: (-one[n], n))) for one in found]
-    return [StoredWeights(n, int(a), int(b)) for n, a, b in zip(names, whole, stored, strict=True)]
+    weighted = np.isin(rows["opcode"], [isa.OPCODES[op].number for op in ("CONV", "DWCONV")])
+    four = weighted & ((rows["flags"] & isa.FLAG_WEIGHTS4) != 0)
+    bits = np.zeros(layers, np.int64)
+    bits[timing["layer"][weighted]] = 8
+    bits[timing["layer"][four]] = 4
+    macs4 = np.zeros(layers, np.int64)
+    np.add.at(macs4, timing["layer"][four], timing["macs"][four].astype(np.int64))
+    table = zip(names, *(x.tolist() for x in (whole, stored, bits, macs4)), strict=True)
+    return [StoredWeights(*one) for one in table]

@@ -52,6 +52,27 @@ def test_profile_json_holds_the_keys_of_the_contract(edgeq: Edgeq, made: Tiny) -
     assert done.json["sram_bound_bytes"] <= done.json["sram_peak_bytes"]
 
 
+def test_two_recipes_of_a_model_stand_side_by_side(edgeq: Edgeq, made: Tiny) -> None:
+    Path("all.toml").write_text("name = 'all'\n[weights]\nbits = 4\nkeep8 = []\n")
+    quantized = edgeq(
+        "quantize", made.onnx, "-o", "w4.onnx", "--recipe", "all.toml", "--data", made.data
+    )
+    assert quantized.code == 0, quantized.err
+    eight, four = edgeq("profile", "b.onnx", "--vs", "w4.onnx", "--json").json["compare"]
+    assert (eight["file"], four["file"]) == ("b.onnx", "w4.onnx")
+    assert eight["target"] == four["target"] == "npu-dev"
+    assert four["weight_bytes"] < eight["weight_bytes"]
+    assert four["energy_uj"] < eight["energy_uj"]
+    assert four["cycles"] <= eight["cycles"]
+    layers = edgeq("profile", "w4.onnx", "--json").json["layers"]
+    assert sorted(a["weight_bits"] for a in layers if a["weight_bits"]) == [4, 4]
+    assert all(0 <= a["utilization"] <= 1 for a in layers)
+    text = edgeq("profile", "b.onnx", "--vs", "w4.onnx")
+    assert "npu-dev, w4.onnx" in text.out
+    assert "8 bit, " in text.out
+    assert edgeq("profile", "b.onnx", "--vs", "none.onnx").code == 2
+
+
 def test_a_model_is_profiled_on_any_target(edgeq: Edgeq, made: Tiny) -> None:
     done = edgeq("profile", "b.onnx", "--vs", "npu-micro-256", "--what-if", "cols=64", "--json")
     assert done.code == 0, done.err

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeq.runtime import load
 from tests.cli.conftest import Edgeq, Tiny
 
 VERBS = ["demo", "quantize", "run", "eval", "verify", "bench", "inspect", "doctor"]
@@ -61,6 +62,36 @@ def test_quantize_writes_both_kinds_and_tells_keys(
     assert made["samples"] == 5
     assert made["seconds"] > 0
     assert made["peak_rss_mb"] > 10
+
+
+def test_the_recipe_w4a8_stores_4_bits_that_other_runtimes_read(
+    edgeq: Edgeq, tiny: Tiny, tmp_path: Path
+) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    Path("all.toml").write_text("name = 'all'\n[weights]\nbits = 4\nkeep8 = []\n")
+    outputs = ("-o", "a.edgeq", "-o", "b.onnx", "--data", tiny.data)
+    kept = edgeq("quantize", tiny.onnx, *outputs, "--recipe", "w4a8", "--json").json
+    assert kept["weights"] == {
+        "int8": 8 * 27 + 4 * 8
+    }  # its first and its last layer are all it has
+    done = edgeq("quantize", tiny.onnx, *outputs, "--recipe", "all.toml", "--json")
+    assert done.code == 0, done.err
+    assert done.json["weights"] == {"int4": 8 * 27 + 4 * 8}
+    about = edgeq("inspect", "a.edgeq", "--commands", "--json").json
+    assert about["weight_bits"] == {"4": 2}
+    assert [row.get("weight_bits") for row in about["commands"]].count(4) == 2
+    assert "2 commands in 4 bits" in edgeq("inspect", "a.edgeq").out
+    model = onnx.load("b.onnx")
+    narrow = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT4}
+    assert {"w1~int", "w2~int"} <= narrow
+    assert model.opset_import[0].version == 21
+    session = ort.InferenceSession("b.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32)
+    with load("a.edgeq") as ours:
+        mine = ours.run({"x": x.transpose(0, 2, 3, 1)})["prob"]
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], mine, atol=2 / 256)
 
 
 def test_quantize_gives_the_same_bytes_again(edgeq: Edgeq, tiny: Tiny) -> None:

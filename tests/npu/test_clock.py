@@ -236,6 +236,6 @@ def test_energy_adds_up_and_has_its_band() -> None:
     assert e.static_uj == pytest.approx(100)
     assert (e.low_uj, e.high_uj) == pytest.approx((0.5 * e.total_uj, 1.5 * e.total_uj))
     assert energy(
-        t, macs=10**9, sram_bytes=0, dram_bytes=0, vector_elements=0, seconds=0, weight_bits=4
+        t, macs=10**9, sram_bytes=0, dram_bytes=0, vector_elements=0, seconds=0, macs4=10**9
     ).total_uj == pytest.approx(130)
     assert replace(CONV, weight_bits=4).macs == CONV.macs

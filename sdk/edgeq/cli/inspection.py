@@ -46,6 +46,9 @@ def inspect(out: Out, file: FileArg, commands: Commands = False) -> None:
         "outputs": _ports(program, len(program.meta["inputs"]), program.meta["outputs"]),
         "stats": program.meta["stats"],
         "ops": dict(Counter(row["op"] for row in rows)),
+        "weight_bits": dict(
+            Counter(str(row["weight_bits"]) for row in rows if "weight_bits" in row)
+        ),
         "weights": _weights(program),
         "float_islands": program.float_islands(),
         "card": program.meta["card"],
@@ -130,6 +133,7 @@ def _commands(program: Program) -> list[dict[str, Any]]:
                 "out": result,
                 "bytes": sum(_bytes(program, int(code[key])) for key in ("in0", "in1", "out")),
                 "macs": about["macs"],
+                **_weight_bits(code),
                 **_queue(program, at, code),
             }
         )
@@ -153,6 +157,15 @@ def _weights(program: Program) -> list[dict[str, Any]]:
         for about, one in zip(program.debug, stored, strict=True)
         if one.coding
     ]
+
+
+def _weight_bits(code: Any) -> dict[str, int]:
+    """Of a convolution: the bits of its weights."""
+    from edgeq.runtime import isa
+
+    if code["opcode"] not in (isa.OPCODES["CONV"].number, isa.OPCODES["DWCONV"].number):
+        return {}
+    return {"weight_bits": 4 if code["flags"] & isa.FLAG_WEIGHTS4 else 8}
 
 
 def _queue(program: Program, at: int, code: Any) -> dict[str, Any]:
@@ -212,6 +225,10 @@ def _print(out: Out, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         *(("output", _port(one)) for one in about["outputs"]),
         ("work", f"{count(stats['macs'])} MACs in {sum(about['ops'].values())} commands"),
         ("commands", ", ".join(f"{n} {op}" for op, n in Counter(about["ops"]).most_common())),
+        (
+            "weights",
+            ", ".join(f"{n} commands in {b} bits" for b, n in sorted(about["weight_bits"].items())),
+        ),
         ("arena", f"{size(arena)}, {arena / max(bound, 1):.3f} of the lower bound"),
         *_sram(stats),
         *_stored(about["weights"]),

@@ -18,6 +18,7 @@ from edgeq.errors import CompileError, ModelError, ProgramError
 if TYPE_CHECKING:
     from edgeq.graph.ir import Graph
     from edgeq.report.npu import Profiled
+    from edgeq.runtime.npu.profile import LayerProfile
 
 DEFAULT = "npu-dev"
 
@@ -30,7 +31,9 @@ TargetOption = Annotated[
 ]
 Versus = Annotated[
     list[str] | None,
-    typer.Option("--vs", metavar="NAME", help="Compare with another target; may be repeated."),
+    typer.Option(
+        "--vs", metavar="NAME|ONNX", help="Compare with a target or model; may be repeated."
+    ),
 ]
 Html = Annotated[Path | None, typer.Option("--html", metavar="OUT.html", help="Write a report.")]
 Trace = Annotated[
@@ -61,17 +64,19 @@ def profile(
         if path is not None:
             check_output(path, (ending,))
     changes = parse_what_if(what_if or [])
-    made = _profiles(out, file, target, changes, vs or [], optimize)
+    made, files = _profiles(out, file, target, changes, vs or [], optimize)
     main = made[0]
     out.document = main.profile.to_dict() | {"file": str(file)}
     if len(made) > 1:
-        out.document["compare"] = [_summary(one) for one in made]
+        out.document["compare"] = [
+            _summary(one) | {"file": str(path)} for one, path in zip(made, files, strict=True)
+        ]
     if trace is not None:
         write_atomic(trace, json.dumps(trace_events(main)).encode())
     if html is not None:
         write_atomic(html, html_report(made).encode())
     if not out.as_json:
-        _print(out, made, layers)
+        _print(out, made, files, layers)
     for path in (html, trace):
         if path is not None:
             out.note(f"Wrote {path}")
@@ -84,7 +89,8 @@ def _profiles(
     changes: dict[str, str],
     versus: list[str],
     optimize: str,
-) -> list[Profiled]:
+) -> tuple[list[Profiled], list[Path]]:
+    """The model on its target; then on others, and other quantized models on the first target."""
     from edgeq.report.npu import profiled
     from edgeq.runtime.program import Program
     from edgeq.runtime.target import load_target
@@ -100,17 +106,22 @@ def _profiles(
                 f"{file}: it is compiled for {own}; another target needs the model itself. "
                 "Give the quantized .onnx (edgeq quantize MODEL -o OUT.onnx)."
             )
-        return [profiled(program)]
-    graph = _read(file)
-    made = []
-    for name in (target or DEFAULT, *versus):
-        chip = load_target(name)
-        if changes and name == (target or DEFAULT):
+        return [profiled(program)], [file]
+    first = target or DEFAULT
+    made: list[Profiled] = []
+    files: list[Path] = []
+    for one in (first, *versus):
+        path, name = (Path(one), first) if one.lower().endswith(".onnx") else (file, one)
+        if path != file:
+            require_file(path, ProgramError)
+        graph, chip = _read(path), load_target(name)
+        if changes and name == first:
             chip = chip.what_if(changes)
         if chip.dataflow == "none":
             raise CompileError(f"target {name}: it has no clock; choose an NPU. See: edgeq targets")
         made.append(_compiled(out, graph, chip, optimize))
-    return made
+        files.append(path)
+    return made, files
 
 
 def _compiled(out: Out, graph: Graph, chip: Any, optimize: str) -> Profiled:
@@ -142,11 +153,11 @@ def _read(file: Path) -> Graph:
 def _summary(one: Profiled) -> dict[str, Any]:
     p = one.profile.to_dict()
     keys = ("target", "cycles", "latency_ms", "fps", "fps_bound", "sram_peak_bytes", "dram_bytes",
-            "energy_uj", "utilization")  # fmt: skip
+            "weight_bytes", "energy_uj", "utilization")  # fmt: skip
     return {key: p[key] for key in keys}
 
 
-def _print(out: Out, made: list[Profiled], most: int) -> None:
+def _print(out: Out, made: list[Profiled], files: list[Path], most: int) -> None:
     p = made[0].profile
     half = (p.energy["low_uj"], p.energy["high_uj"])
     cores = f"{p.cores_used} of {p.cores}" if p.cores > 1 else "1"
@@ -187,7 +198,7 @@ def _print(out: Out, made: list[Profiled], most: int) -> None:
             count(a.cycles),
             f"{a.utilization:.0%}",
             size(a.dram_bytes),
-            f"{a.coding} -{a.weight_saved:.0%}" if a.weight_saved else a.coding,
+            _weights(a),
             f"{a.energy_uj:.1f}",
             a.bound,
         )
@@ -199,15 +210,24 @@ def _print(out: Out, made: list[Profiled], most: int) -> None:
         out.line(f"{layer.name}: {layer.verdict}")
     if len(made) > 1:
         out.line()
+        names = [path.name for path in files]
         rows_vs = [
             (
-                s["target"],
+                s["target"] if len(set(names)) == 1 else f"{s['target']}, {name}",
                 s["latency_ms"],
                 s["fps"],
                 size(s["sram_peak_bytes"]),
                 size(s["dram_bytes"]),
                 s["energy_uj"],
             )
-            for s in map(_summary, made)
+            for s, name in zip(map(_summary, made), names, strict=True)
         ]
         out.line(table(("target", "ms", "fps", "SRAM", "outside", "uJ"), rows_vs))
+
+
+def _weights(layer: LayerProfile) -> str:
+    """Bits of a layer's weights, how they are stored, and what that takes off."""
+    if not layer.weight_bits:
+        return ""
+    saved = f" -{layer.weight_saved:.0%}" if layer.weight_saved else ""
+    return f"{layer.weight_bits} bit, {layer.coding}{saved}"

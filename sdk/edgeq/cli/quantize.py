@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from edgeq.cli.console import Out, verb
 from edgeq.cli.memory import peak_rss_mb
 from edgeq.cli.models import Model, check_output, find_model
 from edgeq.cli.samples import open_samples
-from edgeq.cli.tables import plural, size
+from edgeq.cli.tables import count, plural, size
 from edgeq.errors import DataError, EdgeqError, ModelError, QuantizeError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ SampleCount = Annotated[
     int, typer.Option("--samples", metavar="N", help="Pictures to calibrate with.")
 ]
 RecipeArg = Annotated[
-    str, typer.Option("--recipe", metavar="NAME|TOML", help="int8, or a recipe file.")
+    str, typer.Option("--recipe", metavar="NAME|TOML", help="int8, w4a8, or a recipe file.")
 ]
 Target = Annotated[
     str, typer.Option("--target", metavar="NAME", help="What .edgeq is compiled for.")
@@ -83,7 +84,7 @@ def quantize(
     shape: Shapes = None,
     stats: Stats = None,
 ) -> None:
-    """Quantize a float ONNX model to INT8 with a folder of pictures."""
+    """Quantize a float ONNX model to integers with a folder of pictures."""
     begin = time.perf_counter()
     _check(model, outputs, data, samples, stats)
     settings = load_recipe(recipe)
@@ -108,6 +109,7 @@ def quantize(
         "warnings": out.warnings,
         "samples": made.samples,
         "recipe": settings.name,
+        "weights": made.weights,
     }
     before = source.path.stat().st_size
     for one in written:
@@ -115,6 +117,8 @@ def quantize(
             f"{one['file']}  {size(one['bytes'])} ({before / one['bytes']:.1f}x smaller than {source.path.name})"
         )
     islands = ", ".join(map(str, made.float_islands)) or "none, all integers"
+    widths = ", ".join(f"{count(n)} in {key[3:]} bits" for key, n in made.weights.items())
+    out.note(f"Weights: {widths}.")
     out.note(f"{seconds:.1f} s, {plural(made.samples, 'sample')}. In float: {islands}.")
     _next(out, model, source, outputs, data)
 
@@ -128,6 +132,18 @@ class Quantized:
     provenance: dict[str, Any]
     float_islands: list[str]
     samples: int
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """How many weights have each dtype."""
+        from edgeq.quantizer.flow import WEIGHTED
+
+        found: Counter[str] = Counter()
+        for name in {n.inputs[1] for n in self.graph.nodes if n.op in WEIGHTED}:
+            value = self.graph.value(name)
+            if value.q is not None and value.data is not None:
+                found[value.q.dtype] += value.data.size
+        return dict(sorted(found.items()))
 
 
 def quantize_model(

@@ -47,7 +47,8 @@ def tile_cycles(t: Target, w: Work, *, block: Block | None = None) -> TileCycles
             array = matrix_cycles(t, w.pixels, k, w.oc, weight_bits=w.weight_bits, sparse=w.sparse)
             array *= max(w.bits // 8, 1)  # 16-bit inputs pass twice
         case "depthwise":
-            array = depthwise_cycles(t, w.pixels, w.oc, w.taps) * max(w.bits // 8, 1)
+            array = depthwise_cycles(t, w.pixels, w.oc, w.taps, weight_bits=w.weight_bits)
+            array *= max(w.bits // 8, 1)
         case "pool_max" | "pool_avg":
             array, outputs = 0, vector_cycles(t, w.outputs * (w.kh + w.kw), "pool_tap")
             if w.function == "reduce":
@@ -92,9 +93,15 @@ def scalesim_cycles(dataflow: str, rows: int, cols: int, m: int, k: int, n: int)
     raise CompileError(f"dataflow {dataflow!r}: SCALE-Sim mode knows ws_systolic and os_systolic.")
 
 
-def depthwise_cycles(t: Target, pixels: int, channels: int, taps: int) -> int:
-    """Depthwise path of one systolic core: a column per channel, `depthwise_taps_per_cycle` each."""
-    return t.rows + -(-channels // t.cols) * pixels * -(-taps // t.depthwise_taps_per_cycle)
+def depthwise_cycles(
+    t: Target, pixels: int, channels: int, taps: int, *, weight_bits: int = 8
+) -> int:
+    """Depthwise path of one systolic core: a column per channel, `depthwise_taps_per_cycle` each.
+
+    The same multipliers as elsewhere: w4a8_rate times as many taps with 4-bit weights.
+    """
+    rate = int(t.depthwise_taps_per_cycle * (t.w4a8_rate if weight_bits == 4 else 1))
+    return t.rows + -(-channels // t.cols) * pixels * -(-taps // rate)
 
 
 def vector_cycles(t: Target, elements: int, function: str) -> int:

@@ -21,5 +21,5 @@ def inference_energy(
         dram_bytes=cost.dram_bytes,
         vector_elements=cost.vector_elements,
         seconds=seconds,
-        weight_bits=weight_bits,
+        macs4=cost.macs if weight_bits == 4 else 0,
     )

@@ -180,8 +180,8 @@ energy is within {{ "%.3g"|format(p.energy.low_uj) }} to {{ "%.3g"|format(p.ener
 <td>{{ a.fps_bound }}<td>{{ a.sram_peak_bytes // 1024 }}<td>{{ a.dram_bytes // 1000 }}<td>{{ "%.1f"|format(a.energy_uj) }}
 <td>{{ "%.1f %%"|format(100 * a.utilization) }}</tr>{% endfor %}</table>
 <h2>Roofline and memory</h2><img alt="roofline" src="{{ roofline }}"><img alt="SRAM over time" src="{{ memory }}">
-<h2>Layers</h2><table><tr><th>layer<th>op<th>cycles<th>array<th>bound<th>weights B<th>coding<th>outside B<th>uJ<th>verdict</tr>
+<h2>Layers</h2><table><tr><th>layer<th>op<th>cycles<th>array<th>bound<th>weights B<th>bits<th>coding<th>outside B<th>uJ<th>verdict</tr>
 {% for a in p.layers %}<tr class="{{ a.bound }}"><td>{{ a.name }}<td>{{ a.op }}<td>{{ a.cycles }}
-<td>{{ "%.0f %%"|format(100 * a.utilization) }}<td>{{ a.bound }}<td>{{ a.weight_bytes }}<td>{{ a.coding }}{{ " -%.0f %%"|format(100 * a.weight_saved) if a.weight_saved }}<td>{{ a.dram_bytes }}
+<td>{{ "%.0f %%"|format(100 * a.utilization) }}<td>{{ a.bound }}<td>{{ a.weight_bytes }}<td>{{ a.weight_bits or "" }}<td>{{ a.coding }}{{ " -%.0f %%"|format(100 * a.weight_saved) if a.weight_saved }}<td>{{ a.dram_bytes }}
 <td>{{ "%.2f"|format(a.energy_uj) }}<td>{{ a.verdict }}</tr>{% endfor %}</table></html>
 """
