@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from edgeq.compiler.stacking import Stacking
 
 ALIGN = 64
-SHARES = (0, 1, 2, 4, 7)  # per cent above the lower bound that are searched
-SEARCH_WORK = (
-    100_000_000  # pairs of buffers and times that a search may look at, about half a second
-)
+SHARES = (0, 1, 2, 3, 5)  # per cent above the lower bound that are searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +49,28 @@ def allocate(buffers: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
 def _search(
     buffers: Mapping[str, Lifetime], bound: int, best: tuple[dict[str, int], int]
 ) -> tuple[dict[str, int], int]:
-    """What backtracking finds below `best` in a fixed number of steps."""
-    names = sorted(buffers)
-    lives = [buffers[n] for n in names]
-    stacking = Stacking([_round(b.size) for b in lives], [(b.first, b.last) for b in lives])
+    """What backtracking finds below `best`: first with buffers of one life side by side, then each alone."""
+    lives: dict[tuple[int, int], list[str]] = {}
+    for name in sorted(buffers):
+        lives.setdefault((buffers[name].first, buffers[name].last), []).append(name)
+    groupings = [list(lives.values()), [[name] for name in sorted(buffers)]]
+    stackings = [
+        Stacking(
+            [sum(_round(buffers[n].size) for n in names) for names in groups],
+            [(buffers[names[0]].first, buffers[names[0]].last) for names in groups],
+        )
+        for groups in groupings
+    ]
     for share in SHARES:
         capacity = _round(bound + bound * share // 100)
-        if capacity >= best[1]:
-            break
-        found = stacking.within(capacity, SEARCH_WORK // stacking.alive.size)
-        if found is not None:
-            total = max(at + _round(b.size) for at, b in zip(found, lives, strict=True))
-            return dict(zip(names, found, strict=True)), total
+        for groups, stacking in zip(groupings, stackings, strict=True):
+            found = stacking.within(capacity) if capacity < best[1] else None
+            if found is not None:
+                offsets = {}
+                for names, at in zip(groups, found, strict=True):
+                    for name in names:
+                        offsets[name], at = at, at + _round(buffers[name].size)
+                return offsets, max(offsets[n] + _round(b.size) for n, b in buffers.items())
     return best
 
 

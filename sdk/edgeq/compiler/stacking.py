@@ -8,21 +8,33 @@ one as soon as the bytes still to come cannot fit above the lowest place left at
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 
 from edgeq.graph.ir import Array
 
+WORK = 4_000_000  # pairs of buffers and times that a search looks at beyond one step per buffer
+MOST = 400  # steps that those may be
+
 
 class Stacking:
     """Buffers as arrays: sizes, and `alive` of shape (buffers, times)."""
 
     def __init__(self, sizes: Sequence[int], spans: Sequence[tuple[int, int]]) -> None:
-        starts = sorted(
-            {first for first, _ in spans}
-        )  # the fullest times are where something begins
-        times = np.array(starts)
+        starts, ends = sorted({a for a, _ in spans}), sorted({b for _, b in spans})
+        after = [
+            *starts[1:],
+            1 << 60,
+        ]  # only where something ends before the next begins is it fullest
+        times = np.array(
+            [
+                a
+                for a, b in zip(starts, after, strict=True)
+                if bisect_left(ends, a) < bisect_left(ends, b)
+            ]
+        )
         first, last = (np.array([span[i] for span in spans]) for i in (0, 1))
         self.sizes = np.array(sizes, np.int64)
         self.alive = (first[:, None] <= times) & (times <= last[:, None])
@@ -37,12 +49,17 @@ class Stacking:
             np.lexsort((-self.sizes, -length)),
         )
 
-    def within(self, capacity: int, nodes: int) -> list[int] | None:
-        """Offsets that need at most `capacity`, or None when `nodes` steps found none."""
+    def within(self, capacity: int, spare: int | None = None) -> list[int] | None:
+        """Offsets that need at most `capacity`, or None when the steps that it takes find none.
+
+        Each of four orders gets a step per buffer and `spare` more, where nothing else is said as many
+        as WORK and MOST allow.
+        """
+        extra = min(MOST, WORK // self.alive.size) if spare is None else spare
         for order in self.orders:
             rank = np.empty(len(order), np.int64)
             rank[order] = np.arange(len(order))
-            found = self._descend(capacity, nodes // len(self.orders), rank)
+            found = self._descend(capacity, len(order) + extra, rank)
             if found is not None:
                 return [int(at) for at in found]
         return None

@@ -21,6 +21,7 @@ from edgeq.runtime.npu.timeline import run_clock, tables
 ATTEMPTS = 16  # budgets tried until the buffers fit the SRAM together
 STEP = 1.08  # from one budget of a cascade to the next
 QUICKER = (1.0, 0.93, 0.85, 0.75)  # of the SRAM that `size` takes, until quicker tiles fit it too
+CASCADE_SHARES = (1.0, 0.9, 0.75)  # of the SRAM, which weights that arrive early need too
 SHARES = (64, 32, 16, 8, 6, 4, 3, 2, 1)  # parts of the SRAM that `size` tries
 
 
@@ -66,7 +67,22 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
                 continue
             if made.layout.sram_bytes <= budget:
                 return _quicker(planner, made)
-    return _fit_whole(planner)
+    return _fit_outside(planner)
+
+
+def _fit_outside(planner: Planner) -> Compiled:
+    """Maps outside where they do not fit, and cascades where the clock says that they are faster."""
+    made = _fit_whole(planner)
+    if planner.cores > 1:  # cores meet in the memory outside, layer by layer
+        return made
+    found, sram = [made], planner.target.sram_bytes
+    for share in CASCADE_SHARES:
+        plan = planner.saving(made.plan, int(share * sram))
+        if plan is not None:
+            other = laid_out(planner, plan, early=PREFETCH)
+            if other.layout.sram_bytes <= sram:
+                found.append(other)
+    return min(found, key=lambda one: one.cycles)
 
 
 def _quicker(planner: Planner, least: Compiled) -> Compiled:
@@ -105,7 +121,7 @@ def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
     """All maps in SRAM: whole where they fit, else in cascades.
 
     With `size` plans of several budgets are compared: a trade is refused when a tenth less SRAM costs
-    more than about 15 % more cycles, as where weights are fetched again and again for little.
+    more than a fifth more cycles, as where weights are fetched again and again for little.
     """
     sram = planner.target.sram_bytes
     if not size:
@@ -114,7 +130,7 @@ def _fit_inside(planner: Planner, *, size: bool) -> Compiled:
         except CompileError:
             pass
     plans = _plans(planner)
-    order = sorted(plans, key=lambda one: one.cycles * (one.bytes**1.5 if size else 1))
+    order = sorted(plans, key=lambda one: one.cycles * (one.bytes**2 if size else 1))
     for plan in [one for one in order if one.bytes <= sram]:
         made = laid_out(planner, plan, early=0)
         if made.layout.sram_bytes <= sram:

@@ -72,7 +72,7 @@ class Planner:
 
     def cascaded(self, budget: int) -> Plan | None:
         """Maps in SRAM alone, with cascades where the whole maps would not fit; None when nothing does."""
-        cascades = self.runs.choose(budget)
+        cascades = self.runs.inside(budget)
         if cascades is None:
             return None
         lives, tilings, most = stretched(self.maps, cascades), [], 0
@@ -86,6 +86,14 @@ class Planner:
             tilings.append(tiling)
             most = max(most, used + (inside[at].bytes if at in inside else tiling.bytes))
         return Plan(whole, tuple(tilings), lives, cascades, most)
+
+    def saving(self, base: Plan, budget: int) -> Plan | None:
+        """A plan's maps and tilings, with cascades where they save cycles; None where none does."""
+        cascades = self.runs.outside(budget, base.kept, base.tilings)
+        if not cascades:
+            return None
+        lives = stretched(self.maps, cascades)
+        return Plan(base.kept & lives.keys(), base.tilings, lives, cascades)
 
     def plan(self, budget: int, *, size: bool = False, keep: bool = True) -> Plan:
         """Fill `budget` bytes of SRAM: with the smallest tiles for `size`, with no maps between layers

@@ -1,9 +1,8 @@
 """Runs: which layers become a cascade, in stripes of how many rows, and which keep their weights.
 
-A dynamic program over the layers splits them into single layers and runs so that everything fits a
-budget; of the splits that fit it takes the one that does least work in stripes. Each run then gets the
-stripes and resident weights that its room allows and that cost the fewest cycles: higher stripes move
-fewer rows and fetch weights less often.
+A dynamic program over the layers splits them into single layers and runs, by estimates of SRAM and cycles.
+Each run then gets the stripes, the slack in its buffers and the resident weights that its room allows and
+that cost the fewest cycles: higher stripes move fewer rows and fetch weights less often.
 """
 
 from __future__ import annotations
@@ -15,27 +14,30 @@ from typing import Any
 
 from edgeq.compiler.allocate import Lifetime
 from edgeq.compiler.npu.cascade import Cascade, Shift, inner_maps, least_rows, unroll
-from edgeq.compiler.npu.price import execute, nbytes, shift
+from edgeq.compiler.npu.parts import Parts
+from edgeq.compiler.npu.price import shift
+from edgeq.compiler.npu.rolling import Rolling
 from edgeq.compiler.npu.rows import Flow
-from edgeq.compiler.npu.tile import Job, align, any_cut, least_bytes
-from edgeq.runtime import isa
+from edgeq.compiler.npu.spans import Spans
+from edgeq.compiler.npu.tile import Job, Tiling, align, least_bytes
 from edgeq.runtime.target import Target
 
 LONGEST = 48  # layers of a run
-HEIGHTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64)
+HEIGHTS = (1, 2, 4, 8, 16, 32)
 SLACKS = (0, 1, 2, 4)  # stripes of room behind a window, so that its rows move less often
-SAMPLE = 24  # rows of the last layer after which buffers have grown
 
 
 class Runs:
-    """Chooses cascades for a list of jobs whose maps may live in SRAM alone."""
+    """Chooses cascades for a list of jobs."""
 
     def __init__(self, jobs: Sequence[Job], maps: Mapping[str, Lifetime], target: Target) -> None:
         self.jobs, self.maps, self.target = jobs, maps, target
         self.flow = Flow([job.command for job in jobs], maps)
-        self._part_cycles = cache(self._price_part)
+        self.parts = Parts(self.flow, jobs, target)
+        self.rolling = Rolling(self.flow, maps, target)
+        self._spans = cache(lambda kept: Spans(self.parts, self.rolling, kept))
         self._least_rows = cache(self._find_rows)
-        self._memo: dict[Any, tuple[dict[int, int], int]] = {}
+        self._memo: dict[Any, tuple[dict[int, int], int, int]] = {}
 
     @cached_property
     def least(self) -> int:
@@ -45,35 +47,63 @@ class Runs:
             best.append(min(max(best[first], need) for first, need in self._needs[last]))
         return best[-1]
 
-    def choose(self, budget: int) -> tuple[Cascade, ...] | None:
-        """Cascades within a budget, or None when nothing fits."""
-        best: list[tuple[int, int] | None] = [(0, 0)]
-        for last in range(len(self.jobs)):
-            found = []
-            for first, need in self._needs[last]:
-                before = best[first]
-                if need <= budget and before is not None:
-                    work = 1 + sum(self._work[first : last + 1]) if first < last else 0
-                    found.append((before[0] + work, first))
-            best.append(min(found) if found else None)
+    def inside(self, budget: int) -> tuple[Cascade, ...] | None:
+        """Cascades so that all maps lie in a budget of SRAM, or None when nothing fits."""
+        whole = frozenset(self.maps)
+        alone = [
+            self._work[at] if need[0][1] <= budget else None for at, need in enumerate(self._needs)
+        ]
+        return self._choose(budget, whole, alone, streamed=True)
+
+    def outside(
+        self, budget: int, kept: frozenset[str], tilings: Sequence[Tiling]
+    ) -> tuple[Cascade, ...]:
+        """Cascades that spare traffic to the memory outside, beside maps that are kept in SRAM."""
+        return self._choose(budget, kept, [one.cycles for one in tilings], streamed=False) or ()
+
+    def _choose(
+        self, budget: int, kept: frozenset[str], alone: Sequence[int | None], *, streamed: bool
+    ) -> tuple[Cascade, ...] | None:
+        """The way through the layers with the fewest cycles, given those of each layer alone.
+
+        `streamed` allows runs that fetch their weights for every stripe, where nothing else fits.
+        """
+        spans = self._spans(kept)
+        best: list[tuple[int, int, int] | None] = [(0, 0, 0)]  # cycles, first of the last run, rows
+        for last, single in enumerate(alone):
+            ways = [] if single is None else [(single, last, 0)]
+            for rows in (h for h in HEIGHTS if 2 * h <= self.flow.height[last]):
+                found = spans.ending(last, rows)
+                ways += [(one.cycles, one.first, rows) for one in found if one.bytes <= budget]
+            if streamed:  # whole maps are never slower
+                height, work = self.flow.height[last], self._work
+                ways = [(max(c, sum(work[a : last + 1]) + (r > 0)), a, r) for c, a, r in ways]
+                ways += [
+                    (height * sum(work[first : last + 1]) + 1, first, 1)
+                    for first, need in self._needs[last][1:]
+                    if need <= budget
+                ]
+            reached = [(b[0] + c, a, r) for c, a, r in ways if (b := best[a]) is not None]
+            best.append(min(reached, default=None))
         cascades: list[Cascade] = []
         end = len(self.jobs)
         while end:
             chosen = best[end]
             if chosen is None:
                 return None
-            if end - chosen[1] > 1:
-                made = self._shape(chosen[1], end - 1, budget)
-                if made is None:
+            if chosen[2]:
+                made = self._shape(chosen[1], end - 1, budget, kept, chosen[2])
+                if made is not None:
+                    cascades.append(made)
+                elif streamed:
                     return None
-                cascades.append(made)
             end = chosen[1]
         return tuple(reversed(cascades))
 
     @cached_property
     def _work(self) -> list[int]:
         return [
-            job.exec_cycles + (job.weight_load.dram_cycles if job.weighted else 0)
+            max(job.exec_cycles, job.weight_load.dram_cycles if job.weighted else 0)
             for job in self.jobs
         ]
 
@@ -94,95 +124,95 @@ class Runs:
             lowest = max(lowest, bars.get(last, 0))
             whole = sum(align(b.size) for b in self.maps.values() if b.first <= last <= b.last)
             rows = [(last, whole + least_bytes(job, everything))]
-            rolling, chunk, fixed = 0, self._chunk(last), self._fixed(last)
+            rolling, chunk, fixed = 0, self._chunk(last), self.parts.fixed(last)
             if self.flow.height[last] > 1:
                 for first in range(last - 1, max(lowest, last - LONGEST + 1, 0) - 1, -1):
                     whole += sum(align(self.maps[n].size) for n in ends.get(first, ()))
-                    chunk, fixed = max(chunk, self._chunk(first)), fixed + self._fixed(first)
+                    chunk, fixed = max(chunk, self._chunk(first)), fixed + self.parts.fixed(first)
                     if first == last - 1:
                         inside = [n for at in (first, last) for n in begins.get(at, ())]
                     else:
                         inside = begins.get(first, [])
                     for name in inside:
-                        if self.maps[name].last <= last and self._rolling(name):
+                        if self.maps[name].last <= last and name in self.rolling.rows:
                             whole -= align(self.maps[name].size)
-                            rolling += self._rolling(name)
+                            rolling += self.rolling.bytes(name, self.rolling.rows[name])
                     rows.append((first, whole + rolling + chunk + fixed))
             out.append(rows)
         return out
-
-    def _rolling(self, name: str) -> int:
-        """Bytes of a map's rolling buffer in the lowest stripes; 0 where it cannot roll."""
-        return self._rolling_bytes.get(name, 0)
-
-    @cached_property
-    def _rolling_bytes(self) -> dict[str, int]:
-        out = {}
-        for name, life in self.maps.items():
-            if name not in self.flow.pitch or name not in self.flow.writers:
-                continue
-            if not 0 < life.last - life.first < LONGEST or life.last >= len(self.jobs):
-                continue
-            rows = least_rows(self.flow, life.first, life.last, 1, [name], SAMPLE)
-            out[name] = self.row_bytes(name, rows[name])
-        return out
-
-    def row_bytes(self, name: str, rows: int) -> int:
-        view = self.flow.commands[self.flow.writers[name][0]].out
-        return align(rows * self.flow.pitch[name] * isa.DTYPE_BYTES[view.dtype])
 
     def _chunk(self, at: int) -> int:
         """The least bytes of a layer's weights at a time."""
         job = self.jobs[at]
         return job.chunk_bytes(job.command, max(job.chunk_counts(1 << 62)))
 
-    def _fixed(self, at: int) -> int:
-        """Bytes of constant operands."""
-        return sum(align(nbytes(x)) for x in self.jobs[at].command.ins if x.constant)
-
-    def _shape(self, first: int, last: int, budget: int) -> Cascade | None:
-        """The quickest stripes of a run within the budget."""
+    def _shape(
+        self, first: int, last: int, budget: int, kept: frozenset[str], near: int
+    ) -> Cascade | None:
+        """The quickest stripes of a run within the budget, of `near` rows or so."""
         inner = inner_maps(self.flow, self.maps, first, last)
         whole = sum(
             align(b.size) for n, b in self.maps.items()
-            if b.first <= last and b.last >= first and n not in inner
+            if b.first <= last and b.last >= first and n not in inner and n in kept
         )  # fmt: skip
-        held = whole + sum(self._fixed(at) for at in range(first, last + 1))
+        inside = kept | set(inner)
         best: Cascade | None = None
-        for rows in (h for h in HEIGHTS if h == 1 or 2 * h <= self.flow.height[last]):
+        for rows in range(
+            max(near // 2, 1), min(2 * near, max(self.flow.height[last] // 2, 1)) + 1
+        ):
             least = self._least_rows(first, last, rows)
+            staged = self._staged(first, last, rows, inside)
             for slack in SLACKS:
                 rolling = {n: r + slack * rows if r > rows else r for n, r in least.items()}
-                buffers = sum(self.row_bytes(n, r) for n, r in rolling.items())
-                if held + buffers > budget:
+                held = staged + sum(self.rolling.bytes(n, r) for n, r in rolling.items())
+                if whole + held > budget:
                     break
-                run = Cascade(first, last, rows, rolling, bytes=held - whole + buffers)
-                made = self._weights(run, budget - held - buffers)
+                run = Cascade(first, last, rows, rolling, bytes=held)
+                made = self._weights(run, budget - whole - held, inside)
                 if made is not None and (best is None or made.cycles < best.cycles):
                     best = made
                 if rolling == least and slack:
                     break
         return best
 
-    def _stripes(self, run: Cascade) -> tuple[dict[int, int], int]:
-        """How often each layer of a run is started, and the cycles of all its parts and shifts."""
+    def _staged(self, first: int, last: int, rows: int, inside: frozenset[str]) -> int:
+        """Bytes of constant operands and of the buffers for what comes from outside and goes there."""
+        held = 0
+        for at in range(first, last + 1):
+            high = min(rows, self.flow.height[at])
+            loads = self.parts.loads(at, high)
+            held += self.parts.fixed(at)
+            held += sum(moved.bytes for root, moved in loads if root not in inside)
+            if self.flow.commands[at].out.root not in inside:
+                held += self.parts.store(at, high).bytes
+        return held
+
+    def _stripes(self, run: Cascade, inside: frozenset[str]) -> tuple[dict[int, int], int, int]:
+        """How often each layer of a run is started, cycles of all parts and shifts, cycles of transfers."""
         times: dict[int, int] = {}
-        busy = 0
+        busy = load = store = dram = 0
         for event in unroll(self.flow, run):
             if isinstance(event, Shift):
                 moved = (event.high - event.low) * self.flow.pitch[event.root]
                 busy += shift(self.target, moved).cycles
-            else:
-                times[event.at] = times.get(event.at, 0) + 1
-                busy += self._part_cycles(event.at, event.stop - event.start)
-        return times, busy
+                continue
+            at, rows = event.at, event.stop - event.start
+            times[at] = times.get(at, 0) + 1
+            busy += self.parts.busy(at, rows)
+            for root, one in self.parts.loads(at, rows):
+                if root not in inside:
+                    load, dram = load + one.cycles, dram + one.dram
+            if self.flow.commands[at].out.root not in inside:
+                one = self.parts.store(at, rows)
+                store, dram = store + one.cycles, dram + one.dram
+        return times, max(busy, load, store), dram
 
-    def _weights(self, run: Cascade, room: int) -> Cascade | None:
+    def _weights(self, run: Cascade, room: int, inside: frozenset[str]) -> Cascade | None:
         """Keep the weights that are fetched most for their bytes, as far as there is room; None: no room."""
-        key = run.first, run.last, run.rows, tuple(run.rolling.values())
+        key = run.first, run.last, run.rows, tuple(run.rolling.values()), inside
         if key not in self._memo:
-            self._memo[key] = self._stripes(run)
-        times, busy = self._memo[key]
+            self._memo[key] = self._stripes(run, inside)
+        times, busy, dram = self._memo[key]
         layers = [at for at in range(run.first, run.last + 1) if self.jobs[at].weighted]
         price = {at: self.jobs[at].weight_load.cycles for at in layers}
         whole = {at: align(len(self.jobs[at].command.constants)) for at in layers}
@@ -210,7 +240,8 @@ class Runs:
                         break
         fetched = sum(price[at] * (1 if at in resident else times[at]) for at in layers)
         busy += sum(times[at] * (n - 1) * self.target.issue_cycles for at, n in chunks.items())
-        cycles = max(busy, fetched) if slots == 2 or not streamed else busy + fetched
+        beside = slots == 2 or not streamed
+        cycles = max(busy, dram + fetched) if beside else max(busy + fetched, dram + fetched)
         return replace(
             run, resident=frozenset(resident), chunks=chunks, slots=slots,
             bytes=run.bytes + kept + ring, cycles=cycles,
@@ -220,11 +251,3 @@ class Runs:
         return least_rows(
             self.flow, first, last, rows, inner_maps(self.flow, self.maps, first, last)
         )
-
-    def _price_part(self, at: int, rows: int) -> int:
-        c, axis = self.jobs[at].command, self.flow.axis[at]
-        if self.flow.height[at] == 1:
-            return self.jobs[at].exec_cycles
-        start = (self.flow.height[at] - rows) // 2
-        part = any_cut(c, axis, start, start + rows)
-        return 0 if c.opcode == "COPY" else execute(self.target, part).cycles

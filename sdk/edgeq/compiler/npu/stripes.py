@@ -53,7 +53,9 @@ class _Run(StepMaker):
 
     def _ring(self, name: str) -> Ring:
         shared = name == "w" and self.layer not in self.run.resident
-        at, slots = (self.run.first, self.run.slots) if shared else (self.layer, 1)
+        at, slots = (
+            (self.run.first, self.run.slots) if shared else (self.layer, 1 if name == "w" else 2)
+        )
         key = f"{name} of {at}" if shared else f"{name} in {at}"
         return self.rings.setdefault(
             (self.core, key), Ring(f"{STAGING}{key.replace(' ', '.')}", slots)
