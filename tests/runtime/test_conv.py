@@ -50,6 +50,12 @@ CONV = [
     Case(5, 20, pad=(-1, -2), out_hw=(4, 3)),
     Case(5, 20, pad=(4, 5), out_hw=(9, 12)),  # whole windows outside
     Case(4, 20, batch=3),
+    # output rows of whole quads
+    *[Case(8, oc, hw=(13, 16), out_hw=(13, 16)) for oc in (9, 16, 24, 36)],
+    Case(3, 16, hw=(5, 32), stride=(2, 2), out_hw=(3, 16), batch=2),
+    Case(16, 20, hw=(9, 8), dilation=(3, 1), pad=(2, -1), out_hw=(7, 4)),
+    Case(4, 16, hw=(2, 300), pad=(5, 6), out_hw=(10, 300)),
+    Case(16, 48, hw=(3, 500), out_hw=(3, 500)),  # lines of whole rows do not fit
     Case(12, 36, groups=3),
     Case(6, 12, groups=6),
     Case(6, 6, groups=2, gap=5),

@@ -70,6 +70,30 @@ typedef void eq_conv4_fn(const eq_conv *a, const int8_t *packed, int8_t *to, boo
 
 enum { EQ_MAX_MR = 24, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
 
+/* The same from lines: copies of input rows with the columns a window reads beside the picture.
+ * In what encoding is the variant's business. */
+typedef struct {
+  const int8_t *pad;      /* [pixel] what an absent pixel reads */
+  int64_t pixel, columns; /* bytes of a pixel; columns of a line */
+  int64_t left, width;    /* columns before the picture, may be negative; columns of the picture */
+} eq_line;
+
+typedef struct {
+  ptrdiff_t step, tap; /* bytes between the windows of neighbours and between kernel rows */
+} eq_lines;
+
+enum { EQ_LINE_QUAD = 4 }; /* pixels that share a pointer */
+
+typedef struct {
+  /* one line from `row`, NULL for a row beside the picture */
+  void (*fill)(const eq_line *l, uint8_t *to, const int8_t *row);
+  /* a->taps kernel rows of a->k4 * 4 bytes for `pixels` pixels and `channels` channels from a->w;
+   * in[q] is the window of pixel 4q, those of 4q + 1 .. 4q + 3 lie one step apart. Multiples of 4
+   * pixels. */
+  void (*run)(const eq_conv *a, const eq_lines *l, const uint8_t *const *in, uint8_t *const *out,
+              int pixels, int channels);
+} eq_conv_lines;
+
 /* ---- depthwise: some output pixels, all channels ---- */
 
 typedef struct {
@@ -181,8 +205,9 @@ typedef struct {
 typedef struct {
   const char *isa; /* the level asked for; each kernel below is the best variant up to it */
   eq_conv_fn *conv;
-  int conv_mr, conv_np; /* pixels and 16-channel panels of one tile */
-  eq_conv4_fn *conv4;   /* or NULL */
+  int conv_mr, conv_np;            /* pixels and 16-channel panels of one tile */
+  eq_conv4_fn *conv4;              /* or NULL */
+  const eq_conv_lines *conv_lines; /* or NULL */
   eq_dw_fn *dw;
   eq_dw_row_fn *dw_row; /* or NULL */
   eq_unpack4_fn *unpack4;
@@ -194,18 +219,21 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 
 #define EQ_KERNEL_CONV(isa, mr, np) eq_conv_fn eq_conv__##isa;
 #define EQ_KERNEL_CONV4(isa)        eq_conv4_fn eq_conv4__##isa;
+#define EQ_KERNEL_CONV_LINES(isa)   extern const eq_conv_lines eq_conv_lines__##isa;
 #define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
 #define EQ_KERNEL_DW_ROW(isa)       eq_dw_row_fn eq_dw_row__##isa;
 #define EQ_KERNEL_UNPACK4(isa)      eq_unpack4_fn eq_unpack4__##isa;
 #define EQ_KERNEL_ROWS(isa)         extern const eq_rows eq_rows__##isa;
 #include "conv.inc"
 #include "conv4.inc"
+#include "conv_lines.inc"
 #include "dw.inc"
 #include "dw_row.inc"
 #include "unpack4.inc"
 #include "rows.inc"
 #undef EQ_KERNEL_CONV
 #undef EQ_KERNEL_CONV4
+#undef EQ_KERNEL_CONV_LINES
 #undef EQ_KERNEL_DW
 #undef EQ_KERNEL_DW_ROW
 #undef EQ_KERNEL_UNPACK4

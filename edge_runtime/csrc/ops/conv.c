@@ -50,6 +50,7 @@ typedef struct {
   int block_tiles;
   int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
   bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
+  bool lines;  /* joined, more than 8 channels and output rows of whole EQ_LINE_QUADs */
   bool by_channels; /* threads share output channels, not pixels */
   bool four;        /* two weights a byte: panels are unpacked before use */
 } job;
@@ -120,10 +121,65 @@ static int first_channel(const job *j, int b) {
   return b / j->blocks * j->ocg + b % j->blocks * j->x->kernels->conv_np * 16;
 }
 
+/* Output block `b`, its weights as they lie in the program. */
+static eq_conv block_of(const job *j, int b, int *channels) {
+  const int width = j->x->kernels->conv_np * 16;
+  const int g = b / j->blocks, c0 = b % j->blocks * width;
+  const size_t row = (size_t)g * (size_t)j->lanes + (size_t)c0;
+  eq_conv a = j->conv;
+  a.e.bias += row, a.e.wsum += row, a.e.m += row, a.e.zp += row;
+  a.e.lo += row, a.e.hi += row, a.e.r += row;
+  a.in_offset = (ptrdiff_t)g * j->icg;
+  a.out_offset = ((ptrdiff_t)g * j->ocg + c0) * (a.e.out16 ? 2 : 1);
+  *channels = j->ocg - c0 < width ? j->ocg - c0 : width;
+  a.w += row / 16 * a.panel_bytes / (j->four ? 2 : 1);
+  return a;
+}
+
+enum { LINES_BYTES = 24576 }; /* of the lines under one block of pixels */
+
+/* The same as run_block from a copy of the input rows. False: not a block for it. */
+static bool run_lines(const job *j, int64_t first, int count, int b0, int b1) {
+  const eq_gather *g = &j->gather;
+  const eq_window *w = &g->win;
+  const eq_conv_lines *k = j->x->kernels->conv_lines;
+  const eq_cursor from = eq_cursor_at(g, first), last = eq_cursor_at(g, first + count - 1);
+  /* output columns: all, or those of a block within one row */
+  const int64_t x0 = from.y == last.y ? from.x : 0, x1 = from.y == last.y ? last.x : g->ow - 1;
+  const int64_t pixel = j->conv.k4 * 4, columns = (x1 - x0) * w->sw + w->kw;
+  const int64_t rows = (last.y - from.y) * w->sh + (int64_t)(w->kh - 1) * w->dh + 1;
+  if (from.n != last.n || columns > LINES_BYTES / pixel) return false;
+  const int64_t bytes = columns * pixel;
+  if (rows > LINES_BYTES / bytes) return false;
+  uint8_t lines[LINES_BYTES], *out[BLOCK_PIXELS];
+  const uint8_t *in[BLOCK_PIXELS / EQ_LINE_QUAD];
+  const eq_line l = {g->pad, pixel, columns, w->pl - x0 * w->sw, g->w};
+  const int64_t top = from.y * w->sh - w->pt;
+  for (int64_t r = 0; r < rows; r++) {
+    const bool inside = top + r >= 0 && top + r < g->h;
+    k->fill(&l, lines + r * bytes, inside ? g->in + from.n * g->sn + (top + r) * g->sh : NULL);
+  }
+  const eq_lines at = {w->sw * pixel, w->dh * bytes};
+  int64_t x = from.x - x0, y = 0;
+  for (int i = 0; i < count; i += EQ_LINE_QUAD, x += EQ_LINE_QUAD) {
+    if (x > x1 - x0) x = 0, y++;
+    in[i / EQ_LINE_QUAD] = lines + y * w->sh * bytes + x * at.step;
+  }
+  eq_output_pointers(j->base, j->out, first, count, out);
+  for (int b = b0; b < b1; b++) {
+    int channels;
+    eq_conv a = block_of(j, b, &channels);
+    a.taps = w->kh, a.k4 *= w->kw;
+    k->run(&a, &at, in, out, count, channels);
+  }
+  eq_add_behind(&j->addend, first, count, first_channel(j, b0), first_channel(j, b1));
+  return true;
+}
+
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
-  const int mr = k->conv_mr, taps = j->conv.taps, width = k->conv_np * 16;
+  const int mr = k->conv_mr, taps = j->conv.taps;
   const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
   int8_t *unpacked = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
   const int tiles = (count + mr - 1) / mr;
@@ -143,21 +199,15 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
   }
   eq_output_pointers(j->base, j->out, first, count, out);
   for (int b = b0; b < b1; b++) {
-    const int g = b / j->blocks, c0 = b % j->blocks * width;
-    const int channels = j->ocg - c0 < width ? j->ocg - c0 : width;
-    const size_t row = (size_t)g * (size_t)j->lanes + (size_t)c0;
-    eq_conv a = j->conv;
-    a.e.bias += row, a.e.wsum += row, a.e.m += row, a.e.zp += row;
-    a.e.lo += row, a.e.hi += row, a.e.r += row;
-    const int8_t *w = j->conv.w + row / 16 * a.panel_bytes / (j->four ? 2 : 1);
-    a.w = j->four ? unpacked : w;
+    int channels;
+    eq_conv a = block_of(j, b, &channels);
+    const int8_t *w = a.w;
+    if (j->four) a.w = unpacked;
     bool packed = j->four;
     if (packed && !k->conv4) {
       k->unpack4(unpacked, w, (size_t)(channels + 15) / 16 * a.panel_bytes / 2);
       packed = false;
     }
-    a.in_offset = (ptrdiff_t)g * j->icg;
-    a.out_offset = ((ptrdiff_t)g * j->ocg + c0) * (a.e.out16 ? 2 : 1);
     const int kh = j->gather.win.kh, kw = j->gather.win.kw, k4 = a.k4;
     for (int t = 0; t < tiles; t++) {
       const int n = count - t * mr < mr ? count - t * mr : mr;
@@ -192,8 +242,11 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     j = &own;
   }
   const int64_t step = (int64_t)j->block_tiles * mr;
-  for (int64_t p = first; p < last; p += step)
-    run_block(j, p, (int)(last - p < step ? last - p : step), b0, b1, worker);
+  const bool lines = j->lines && !j->four;
+  for (int64_t p = first; p < last; p += step) {
+    const int count = (int)(last - p < step ? last - p : step);
+    if (!lines || !run_lines(j, p, count, b0, b1)) run_block(j, p, count, b0, b1, worker);
+  }
 }
 
 void eq_run_conv(const eq_context *x, const eq_head *h) {
@@ -233,6 +286,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .lanes = lanes,
            .blocks = (ocg + width - 1) / width,
            .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
+  j.lines = j.joined && k->conv_lines && out->dims[2] % EQ_LINE_QUAD == 0 && ocg > 8;
   j.inside_first = (j.gather.win.pl + cmd->sw - 1) / cmd->sw;
   j.inside_end = in->dims[2] + j.gather.win.pl < cmd->kw
                      ? 0
