@@ -13,13 +13,13 @@ from edgeq.compiler import compile_graph
 from edgeq.compiler.interpret import Machine, run_program
 from edgeq.compiler.npu.check import missing_weights, orders, races
 from edgeq.errors import CompileError
-from edgeq.graph.ir import Graph
+from edgeq.graph.ir import Graph, Node, QParams, Value, constant
 from edgeq.graph.reference import run_integer
 from edgeq.runtime import Session, isa
 from edgeq.runtime.npu.timeline import run_clock, slow_clock, tables
 from edgeq.runtime.program import Program
 from edgeq.runtime.target import Target, list_targets, load_target
-from tests.cases import CASES, Case, build
+from tests.cases import CASES, Case, build, conv
 
 TARGETS = {
     "npu-dev": load_target("npu-dev"),
@@ -160,6 +160,24 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
             assert found, said
             compiled(graph, small.what_if({"sram_kib": found[1]}))
     assert refused
+
+
+@pytest.mark.parametrize("kib", [80, 88, 96])
+def test_weights_that_come_early_refuse_nothing(kib: int) -> None:
+    """They fill the room that a smaller budget leaves, so no budget let this network pack into 88 KiB."""
+    rng = np.random.default_rng(1)
+    q = QParams(np.asarray(0.05, np.float32), np.asarray(3, np.int32))
+    values, nodes, channels = {"y": Value("y", (1, 8, 8, 64), q=q)}, [], 64
+    for i in range(24):
+        out, k = int(rng.choice([48, 64, 96, 160, 256])), int(rng.choice([1, 1, 3]))
+        w = rng.integers(-127, 128, (out, k, k, channels)).astype(np.int8)
+        scale = QParams(np.full(out, 0.001, np.float32), np.zeros(out, np.int32), "int8", 0)
+        name, channels = f"y{i}", out
+        values |= {f"w{i}": constant(f"w{i}", w, scale), name: Value(name, (1, 8, 8, out), q=q)}
+        last = nodes[-1].outputs[0] if nodes else "y"
+        nodes.append(Node("Conv", f"c{i}", (last, f"w{i}", ""), (name,), conv(pads=(k // 2,) * 4)))
+    graph = Graph("wide", tuple(nodes), values, ("y",), (name,))
+    compiled(graph, load_target("npu-micro-512").what_if({"sram_kib": str(kib)}))
 
 
 def refusal(graph: Graph, target: Target) -> str:

@@ -19,6 +19,7 @@ from edgeq.runtime import isa
 from edgeq.runtime.npu.timeline import run_clock, tables
 
 ATTEMPTS = 16  # budgets tried until the buffers fit the SRAM together
+EARLY_ATTEMPTS = 8  # of them with weights that come early, which fill whatever room a budget leaves
 STEP = 1.08  # from one budget of a cascade to the next
 QUICKER = (1.0, 0.93, 0.85, 0.75)  # of the SRAM that `size` takes, until quicker tiles fit it too
 CASCADE_SHARES = (1.0, 0.9, 0.75)  # of the SRAM, which weights that arrive early need too
@@ -102,15 +103,16 @@ def _quicker(planner: Planner, least: Compiled) -> Compiled:
 
 
 def _fit_whole(planner: Planner) -> Compiled:
-    """Every layer on its own, in smaller and smaller budgets."""
+    """Every layer on its own, in smaller and smaller budgets; at last without weights that come early."""
     target, sram = planner.target, planner.target.sram_bytes
-    budget = sram
-    for _ in range(ATTEMPTS):
-        made = laid_out(planner, planner.plan(budget), early=PREFETCH)
-        over = made.layout.sram_bytes - sram
-        if over <= 0:
-            return made
-        budget -= max(over // 2, sram // 64)
+    for early, attempts in ((PREFETCH, EARLY_ATTEMPTS), (0, ATTEMPTS)):
+        budget = sram
+        for _ in range(attempts):
+            made = laid_out(planner, planner.plan(budget), early=early)
+            over = made.layout.sram_bytes - sram
+            if over <= 0:
+                return made
+            budget -= max(over // 2, sram // 64)
     raise CompileError(
         f"target {target.name}: {made.layout.sram_bound // 1024} KiB are alive at once and do not pack into "
         f"{sram // 1024} KiB. It fits from about sram_kib={-(-made.layout.sram_bytes // 1024)} on."
