@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgeq.compiler import compile_graph
 from edgeq.errors import DeviceError
-from edgeq.report import loadgen
+from edgeq.report import loadgen, peers
 from edgeq.report.peers import (
     PACKAGES,
     Candidate,
@@ -108,3 +110,15 @@ def test_an_error_inside_a_scenario_comes_out_of_loadgen(program: Path, tmp_path
             program, [good, {"nothing": np.zeros(1)}], "offline",
             threads=2, seconds=0.1, queries=None, folder=tmp_path, step=lambda done, total: None,
         )  # fmt: skip
+
+
+def test_the_converter_is_found_inside_its_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wheel's own script imports torch, which --no-deps leaves out."""
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: package)
+    monkeypatch.setenv("PATH", "")
+    assert peers._pnnx() is None
+    (tmp_path / "pnnx").write_bytes(b"")
+    assert peers._pnnx() == str(tmp_path / "pnnx")

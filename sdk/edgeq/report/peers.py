@@ -8,6 +8,7 @@ where there are any, ncnn what `pnnx` converts (float alone: ncnn's quantizer is
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import statistics
@@ -192,7 +193,7 @@ def ncnn_model(source: Path, folder: Path) -> Candidate:
     shape = tuple(d if isinstance(d, int) else 1 for d in put.shape)
     found = Candidate("ncnn", "f32", folder / "ncnn" / f"{source.stem}.ncnn.param", shape=shape)
     if not found.file.exists():
-        tool = shutil.which("pnnx")
+        tool = _pnnx()
         if tool is None:
             raise DeviceError(
                 "its converter pnnx is not installed. Run: pip install --no-deps pnnx"
@@ -200,13 +201,27 @@ def ncnn_model(source: Path, folder: Path) -> Candidate:
         copy = found.file.parent / source.name  # pnnx writes beside its input
         write_atomic(copy, source.read_bytes())
         size = ",".join(map(str, shape))
-        subprocess.run([tool, str(copy), f"inputshape=[{size}]"], capture_output=True, check=False)
-    if not found.file.exists():
-        raise DeviceError(f"pnnx must convert {source.name}, writes nothing.")
+        done = subprocess.run(
+            [tool, str(copy), f"inputshape=[{size}]"], capture_output=True, check=False
+        )
+        if not found.file.exists():
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+            raise DeviceError(
+                f"pnnx must convert {source.name}, does not. It says: {said[-1][:200]}"
+            )
     error = relative_error(Candidate("ort", "f32", source), found, folder / "ncnn")
     if error > SAME:
         raise DeviceError(f"the converted model must compute the same, is {error:.0%} away.")
     return found
+
+
+def _pnnx() -> str | None:
+    """The converter inside its wheel, whose own script would import torch; else one on PATH."""
+    package = importlib.util.find_spec("pnnx")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        if (Path(folder) / "pnnx").is_file():
+            return str(Path(folder) / "pnnx")
+    return shutil.which("pnnx")
 
 
 def relative_error(one: Candidate, other: Candidate, folder: Path) -> float:
