@@ -165,6 +165,11 @@ def test_what_does_not_fit_is_refused_with_what_would() -> None:
 @pytest.mark.parametrize("kib", [80, 88, 96])
 def test_weights_that_come_early_refuse_nothing(kib: int) -> None:
     """They fill the room that a smaller budget leaves, so no budget let this network pack into 88 KiB."""
+    compiled(wide(), load_target("npu-micro-512").what_if({"sram_kib": str(kib)}))
+
+
+def wide() -> Graph:
+    """24 convolutions with far more weights than pixels."""
     rng = np.random.default_rng(1)
     q = QParams(np.asarray(0.05, np.float32), np.asarray(3, np.int32))
     values, nodes, channels = {"y": Value("y", (1, 8, 8, 64), q=q)}, [], 64
@@ -176,8 +181,20 @@ def test_weights_that_come_early_refuse_nothing(kib: int) -> None:
         values |= {f"w{i}": constant(f"w{i}", w, scale), name: Value(name, (1, 8, 8, out), q=q)}
         last = nodes[-1].outputs[0] if nodes else "y"
         nodes.append(Node("Conv", f"c{i}", (last, f"w{i}", ""), (name,), conv(pads=(k // 2,) * 4)))
-    graph = Graph("wide", tuple(nodes), values, ("y",), (name,))
-    compiled(graph, load_target("npu-micro-512").what_if({"sram_kib": str(kib)}))
+    return Graph("wide", tuple(nodes), values, ("y",), (name,))
+
+
+def test_size_costs_no_more_than_twice_the_cycles() -> None:
+    """Where maps may leave the SRAM, ever smaller tiles would: each fetches the weights again."""
+    graph, _ = build(next(case for case in CASES if case.note == "large"))
+    quick, small = (
+        cycles(compiled(graph, "npu-card-512t", how)) for how in ("performance", "size")
+    )
+    assert quick <= small <= 2 * quick
+
+
+def cycles(program: Program) -> int:
+    return run_clock(tables(program.commands, program.timing, program.cores)).makespan
 
 
 def refusal(graph: Graph, target: Target) -> str:

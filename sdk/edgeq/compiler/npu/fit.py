@@ -23,6 +23,7 @@ EARLY_ATTEMPTS = 8  # of them with weights that come early, which fill whatever 
 STEP = 1.08  # from one budget of a cascade to the next
 QUICKER = (1.0, 0.93, 0.85, 0.75)  # of the SRAM that `size` takes, until quicker tiles fit it too
 CASCADE_SHARES = (1.0, 0.9, 0.75)  # of the SRAM, which weights that arrive early need too
+TRADE = 2  # times the cycles that `size` may cost at most
 SHARES = (64, 32, 16, 8, 6, 4, 3, 2, 1)  # parts of the SRAM that `size` tries
 
 
@@ -60,6 +61,7 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
     if not planner.target.dram_writable:
         return _fit_inside(planner, size=optimize == "size")
     if optimize == "size":
+        most = TRADE * _fit_whole(planner).cycles
         for share in SHARES:
             budget = planner.target.sram_bytes // share
             try:
@@ -67,7 +69,9 @@ def fit_sram(planner: Planner, optimize: str) -> Compiled:
             except CompileError:
                 continue
             if made.layout.sram_bytes <= budget:
-                return _quicker(planner, made)
+                quicker = _quicker(planner, made)
+                if quicker.cycles <= most:
+                    return quicker
     return _fit_outside(planner)
 
 
