@@ -21,7 +21,7 @@ from edgeq.report.peers import (
     measure,
     relative_error,
 )
-from edgeq.report.speed import markdown, ratio
+from edgeq.report.speed import duel, markdown
 from tests.cases import CASES, build
 from tests.cli.conftest import tiny_model
 from tests.frontend.onnx_build import Model
@@ -64,22 +64,33 @@ def test_what_cannot_run_is_a_result(network: Path, program: Path, tmp_path: Pat
     ours, theirs = measure(rows, 1, 0.1, lambda done, total: None)
     assert ours["p50_ms"] > 0
     assert "INVALID_PROTOBUF" in theirs["error"]
-    assert ratio([ours, theirs]) is None
+    assert duel([ours, theirs]) is None
 
 
-def test_the_best_peer_counts(program: Path) -> None:
-    def row(runtime: str, ms: float) -> dict[str, object]:
-        return {"runtime": runtime, "precision": "int8", "threads": 1, "inputs": "float32", "p50_ms": ms,
-                "quartiles_ms": [ms, ms]}  # fmt: skip
+def row(runtime: str, ms: float, inputs: str = "float32") -> dict[str, object]:
+    return {"runtime": runtime, "precision": "int8", "threads": 1, "inputs": inputs, "p50_ms": ms,
+            "quartiles_ms": [ms, ms]}  # fmt: skip
 
+
+def test_the_best_peer_counts() -> None:
     results = [row("edgeq", 2.0), row("ort", 6.0), row("openvino", 3.0)]
-    assert ratio(results) == 1.5
     document = {"versions": {"ort": "1"}, "load": 0.0, "peak_gmacs": 0.0,
                 "models": {"m": {"results": results, "left_out": ["ncnn: gone"], "layers": []}}}  # fmt: skip
     text = markdown(document, {"cpu": "C", "cores": 1})
-    assert "| m | edgeq int8 2 (2-2) | openvino int8 3 (3-3) | 1.50 |" in text
+    assert "| m | edgeq int8 2 (2-2) | openvino int8 3 (3-3) | 1.50 | ort int8 6 (6-6) |" in text
     assert "| geometric mean | | | 1.50 | |" in text
     assert "m: ncnn: gone" in text
+
+
+def test_integers_meet_integers() -> None:
+    ours, native = row("edgeq", 2.0), row("edgeq", 1.0, "integers")
+    lite = row("litert", 1.5, "integers")
+    pair = duel([ours, native, lite])
+    assert pair is not None and (pair.ours, pair.ratio) == (native, 1.5)
+    pair = duel([ours, native, lite, row("ort", 2.5)])  # the float one comes closer
+    assert pair is not None and (pair.ours, pair.ratio) == (ours, 1.25)
+    pair = duel([ours, lite])  # nothing equal was timed
+    assert pair is not None and pair.ratio == 0.75
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(4, "w4a8"), (8, "int8")])

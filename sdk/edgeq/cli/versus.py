@@ -27,7 +27,7 @@ def with_peers(
 ) -> list[dict[str, Any]]:
     """Time every .edgeq file against the peers; fills the document, returns all results."""
     from edgeq.report.peers import PEERS
-    from edgeq.report.speed import compare, ratio
+    from edgeq.report.speed import compare, duel
     from edgeq.report.speed import markdown as report
 
     wanted = list(dict.fromkeys(vs.split(",")))
@@ -55,9 +55,9 @@ def with_peers(
             out.note(f"The tables, with every layer's share of the peak, are in {place}/bench.md")
     for name, model in document["models"].items():
         for count in counts:
-            quotient = ratio([r for r in model["results"] if r["threads"] == count])
-            if quotient is not None:
-                out.line(f"{name}, threads {count}: best peer / edgeq = {quotient:.2f}")
+            pair = duel([r for r in model["results"] if r["threads"] == count])
+            if pair is not None:
+                out.line(f"{name}, threads {count}: best peer / edgeq = {pair.ratio:.2f}")
     return results
 
 

@@ -335,9 +335,3 @@ def _result(child: Child, threads: int) -> dict[str, Any]:
         "bytes": row.file.stat().st_size,
         **child.facts,
     }
-
-
-def best_peer(results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the fastest result that is not edgeq's."""
-    peers = [r for r in results if r["runtime"] != "edgeq" and "error" not in r]
-    return min(peers, key=lambda r: float(r["p50_ms"]), default=None)
