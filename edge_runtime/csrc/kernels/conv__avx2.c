@@ -13,8 +13,8 @@ T EQ_INLINE __m256i join(__m256i a, __m256i b) {
 }
 
 T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                      int c0, int channels, const int PIXELS) {
-  const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
+                      int channels, const int PIXELS) {
+  const int8_t *w = a->w;
   __m256i acc[MR][4];
 #pragma GCC unroll 3
   for (int i = 0; i < PIXELS; i++)
@@ -44,9 +44,9 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
   }
 #pragma GCC unroll 2
   for (int j = 0; j < 2; j++) {
-    const eq_panel256 p = eq_panel256_of(&a->e, c0 + 8 * j, channels - 8 * j);
-    const __m256i bias = eq_load256(a->e.bias + c0 + 8 * j);
-    const ptrdiff_t at = a->out_offset + (ptrdiff_t)(c0 + 8 * j) * (a->e.out16 ? 2 : 1);
+    const eq_panel256 p = eq_panel256_of(&a->e, 8 * j, channels - 8 * j);
+    const __m256i bias = eq_load256(a->e.bias + 8 * j);
+    const ptrdiff_t at = a->out_offset + 8 * j * (a->e.out16 ? 2 : 1);
 #pragma GCC unroll 3
     for (int i = 0; i < PIXELS; i++)
       if (i < pixels)
@@ -56,17 +56,17 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
 }
 
 T static void tile3(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 3);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 3);
 }
 T static void tile1(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 1);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 1);
 }
 
 void eq_conv__avx2(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                   int c0, int channels) {
-  (pixels > 1 ? tile3 : tile1)(a, in, out, pixels, c0, channels);
+                   int channels) {
+  (pixels > 1 ? tile3 : tile1)(a, in, out, pixels, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

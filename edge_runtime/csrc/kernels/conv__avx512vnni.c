@@ -13,10 +13,6 @@ EQ_TARGET EQ_INLINE __m512i start_of(const eq_epilogue *e, int c) {
                           _mm512_slli_epi32(_mm512_loadu_si512(e->wsum + c), 7));
 }
 
-EQ_TARGET EQ_INLINE ptrdiff_t out_at(const eq_conv *a, int c0) {
-  return a->out_offset + c0 * (a->e.out16 ? 2 : 1);
-}
-
 /* 64 weights of a panel: as they are, or from two a byte and then kept at `to`, unless NULL. */
 EQ_TARGET EQ_INLINE __m512i weights(const int8_t *w, int8_t *to, const bool FOUR) {
   if (!FOUR) return _mm512_loadu_si512(w);
@@ -27,14 +23,14 @@ EQ_TARGET EQ_INLINE __m512i weights(const int8_t *w, int8_t *to, const bool FOUR
 
 /* Pixels 0..pixels-1 with PIXELS >= pixels sums per panel; both constants after inlining. */
 EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *w, int8_t *to,
-                              const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
+                              const int8_t *const *in, uint8_t *const *out, int pixels,
                               int channels, const int PIXELS, const int PANELS, const bool FOUR) {
   const __m512i flip = _mm512_set1_epi32((int)0x80808080);
   const ptrdiff_t panel = (ptrdiff_t)a->panel_bytes, step = FOUR ? 32 : 64;
   __m512i acc[MR];
 #pragma GCC unroll 2
   for (int j = 0; j < PANELS; j++) {
-    const __m512i start = start_of(&a->e, c0 + 16 * j);
+    const __m512i start = start_of(&a->e, 16 * j);
 #pragma GCC unroll 24
     for (int i = 0; i < PIXELS; i++) acc[i * PANELS + j] = start;
   }
@@ -60,7 +56,7 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *w, int8_t *to,
   __m512i sums[MR];
 #pragma GCC unroll 24
   for (int i = 0; i < PIXELS * PANELS; i++) sums[i] = acc[i];
-  eq_finish512(&a->e, c0, channels, sums, PANELS, out, out_at(a, c0), pixels);
+  eq_finish512(&a->e, 0, channels, sums, PANELS, out, a->out_offset, pixels);
 }
 
 /* ---- 2, 4 or 8 channels: a register holds 16 / N steps of k of one pixel ---- */
@@ -114,13 +110,13 @@ EQ_TARGET EQ_INLINE __m512i narrow_sum(const __m512i *acc, const int N) {
 }
 
 EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8_t *const *out,
-                                int pixels, int c0, const int PIXELS, const int N) {
+                                int pixels, const int PIXELS, const int N) {
   enum { LANES = 16 };
   const int steps = LANES / N;
   const __m256i flip = _mm256_set1_epi8((char)0x80);
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i step = _mm512_srli_epi32(lane, N == 8 ? 3 : N == 4 ? 2 : 1);
-  const int8_t *w = a->w + (size_t)c0 / LANES * a->panel_bytes;
+  const int8_t *w = a->w;
   __m512i acc[MR];
 #pragma GCC unroll 24
   for (int i = 0; i < PIXELS; i++) acc[i] = _mm512_setzero_si512();
@@ -142,33 +138,30 @@ EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8
       }
     }
   }
-  const __m512i start = eq_repeat512(start_of(&a->e, c0), N);
+  const __m512i start = eq_repeat512(start_of(&a->e, 0), N);
   __m512i sums[MR / 2];
 #pragma GCC unroll 12
   for (int i = 0; i < MR / 2; i++)
     if (i * steps < PIXELS) sums[i] = _mm512_add_epi32(start, narrow_sum(acc + i * steps, N));
-  eq_finish_few512(&a->e, c0, N, sums, out, out_at(a, c0), pixels);
+  eq_finish_few512(&a->e, 0, N, sums, out, a->out_offset, pixels);
 }
 
 #define TILE(pixels_, panels_)                                                                     \
-  EQ_TARGET static void tile_##pixels_##x##panels_(const eq_conv *a, const int8_t *const *in,      \
-                                                   uint8_t *const *out, int pixels, int c0,        \
-                                                   int channels) {                                 \
-    tile(a, a->w + (size_t)c0 / 16 * a->panel_bytes, NULL, in, out, pixels, c0, channels, pixels_, \
-         panels_, false);                                                                          \
+  EQ_TARGET static void tile_##pixels_##x##panels_(                                                \
+      const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels, int channels) {  \
+    tile(a, a->w, NULL, in, out, pixels, channels, pixels_, panels_, false);                       \
   }
 #define TILE4(pixels_)                                                                             \
   EQ_TARGET static void tile4_##pixels_(const eq_conv *a, const int8_t *packed, int8_t *to,        \
                                         const int8_t *const *in, uint8_t *const *out, int pixels,  \
-                                        int c0, int channels) {                                    \
-    tile(a, packed, to, in, out, pixels, c0, channels, pixels_, 2, true);                          \
+                                        int channels) {                                            \
+    tile(a, packed, to, in, out, pixels, channels, pixels_, 2, true);                              \
   }
 #define NARROW(pixels_, channels_)                                                                 \
-  EQ_TARGET static void narrow_##pixels_##x##channels_(const eq_conv *a, const int8_t *const *in,  \
-                                                       uint8_t *const *out, int pixels, int c0,    \
-                                                       int channels) {                             \
+  EQ_TARGET static void narrow_##pixels_##x##channels_(                                            \
+      const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels, int channels) {  \
     (void)channels;                                                                                \
-    narrow(a, in, out, pixels, c0, pixels_, channels_);                                            \
+    narrow(a, in, out, pixels, pixels_, channels_);                                                \
   }
 TILE4(12)
 TILE4(6)
@@ -202,37 +195,36 @@ static eq_conv_fn *narrow_of(int channels, int pixels) {
 }
 
 void eq_conv__avx512vnni(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                         int c0, int channels) {
+                         int channels) {
   eq_conv_fn *tile = narrow_of(channels, pixels);
   if (tile) {
-    tile(a, in, out, pixels, c0, channels);
+    tile(a, in, out, pixels, channels);
     return;
   }
   if (channels <= 16 && pixels > 12) {
-    tile_24x1(a, in, out, pixels, c0, channels);
+    tile_24x1(a, in, out, pixels, channels);
     return;
   }
   static eq_conv_fn *const tiles[2][3] = {{tile_2x1, tile_6x1, tile_12x1},
                                           {tile_2x2, tile_6x2, tile_12x2}};
   for (int first = 0; first < pixels; first += 12) {
     const int n = pixels - first < 12 ? pixels - first : 12, size = n > 6 ? 2 : n > 2 ? 1 : 0;
-    tiles[channels > 16][size](a, in + first, out + first, n, c0, channels);
+    tiles[channels > 16][size](a, in + first, out + first, n, channels);
   }
 }
 
 void eq_conv4__avx512vnni(const eq_conv *a, const int8_t *packed, int8_t *to, bool keep,
-                          const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
-                          int channels) {
+                          const int8_t *const *in, uint8_t *const *out, int pixels, int channels) {
   if (channels <= 16) {
     eq_unpack4__avx512vnni(to, packed, a->panel_bytes / 2);
-    eq_conv__avx512vnni(a, in, out, pixels, c0, channels);
+    eq_conv__avx512vnni(a, in, out, pixels, channels);
     return;
   }
   int8_t *kept = keep || pixels > 12 ? to : NULL;
   (pixels > 6   ? tile4_12
    : pixels > 2 ? tile4_6
-                : tile4_2)(a, packed, kept, in, out, pixels < 12 ? pixels : 12, c0, channels);
-  if (pixels > 12) eq_conv__avx512vnni(a, in + 12, out + 12, pixels - 12, c0, channels);
+                : tile4_2)(a, packed, kept, in, out, pixels < 12 ? pixels : 12, channels);
+  if (pixels > 12) eq_conv__avx512vnni(a, in + 12, out + 12, pixels - 12, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

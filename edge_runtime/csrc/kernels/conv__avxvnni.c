@@ -7,15 +7,15 @@ enum { MR = 6 };
 #define T EQ_TARGET_AVXVNNI
 
 T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                      int c0, int channels, const int PIXELS) {
+                      int channels, const int PIXELS) {
   const __m256i flip = _mm256_set1_epi32((int)0x80808080);
-  const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
+  const int8_t *w = a->w;
   __m256i acc[MR][2];
 #pragma GCC unroll 2
   for (int j = 0; j < 2; j++) {
-    const __m256i wsum = eq_load256(a->e.wsum + c0 + 8 * j);
+    const __m256i wsum = eq_load256(a->e.wsum + 8 * j);
     const __m256i start =
-        _mm256_sub_epi32(eq_load256(a->e.bias + c0 + 8 * j), _mm256_slli_epi32(wsum, 7));
+        _mm256_sub_epi32(eq_load256(a->e.bias + 8 * j), _mm256_slli_epi32(wsum, 7));
 #pragma GCC unroll 6
     for (int i = 0; i < PIXELS; i++) acc[i][j] = start;
   }
@@ -38,8 +38,8 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
   }
 #pragma GCC unroll 2
   for (int j = 0; j < 2; j++) {
-    const eq_panel256 p = eq_panel256_of(&a->e, c0 + 8 * j, channels - 8 * j);
-    const ptrdiff_t at = a->out_offset + (ptrdiff_t)(c0 + 8 * j) * (a->e.out16 ? 2 : 1);
+    const eq_panel256 p = eq_panel256_of(&a->e, 8 * j, channels - 8 * j);
+    const ptrdiff_t at = a->out_offset + 8 * j * (a->e.out16 ? 2 : 1);
 #pragma GCC unroll 6
     for (int i = 0; i < PIXELS; i++)
       if (i < pixels) eq_store256(&a->e, &p, acc[i][j], out[i] + at);
@@ -47,17 +47,17 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
 }
 
 T static void tile6(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 6);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 6);
 }
 T static void tile2(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 2);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 2);
 }
 
 void eq_conv__avxvnni(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                      int c0, int channels) {
-  (pixels > 2 ? tile6 : tile2)(a, in, out, pixels, c0, channels);
+                      int channels) {
+  (pixels > 2 ? tile6 : tile2)(a, in, out, pixels, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -33,8 +33,8 @@ T EQ_INLINE void step(int32x4_t acc[][8], const int8x16_t *v, int j, int32x4_t l
 EQ_INLINE int32x4_t weights(const int8_t *w) { return vreinterpretq_s32_s8(vld1q_s8(w)); }
 
 T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                      int c0, int channels, const int PAIRS) {
-  const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
+                      int channels, const int PAIRS) {
+  const int8_t *w = a->w;
   int32x4_t acc[MR / 2][8]; /* [pixels 2p, 2p+1][channels 2j, 2j+1], row by row */
 #pragma GCC unroll 3
   for (int p = 0; p < PAIRS; p++)
@@ -64,7 +64,7 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
   int32x4_t sum[MR][4];
 #pragma GCC unroll 4
   for (int j = 0; j < 4; j++) {
-    const int32x4_t bias = vld1q_s32(a->e.bias + c0 + 4 * j);
+    const int32x4_t bias = vld1q_s32(a->e.bias + 4 * j);
 #pragma GCC unroll 3
     for (int p = 0; p < PAIRS; p++) {
       const int64x2_t low = vreinterpretq_s64_s32(acc[p][2 * j]);
@@ -73,22 +73,21 @@ T EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const 
       sum[2 * p + 1][j] = vaddq_s32(bias, vreinterpretq_s32_s64(vzip2q_s64(low, high)));
     }
   }
-  eq_finish(&a->e, c0, channels, sum, 2 * PAIRS, pixels, out,
-            a->out_offset + (ptrdiff_t)c0 * (a->e.out16 ? 2 : 1));
+  eq_finish(&a->e, 0, channels, sum, 2 * PAIRS, pixels, out, a->out_offset);
 }
 
 T static void tile6(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 3);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 3);
 }
 T static void tile2(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 1);
+                    int channels) {
+  tile(a, in, out, pixels, channels, 1);
 }
 
 void eq_conv__i8mm(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                   int c0, int channels) {
-  (pixels > 2 ? tile6 : tile2)(a, in, out, pixels, c0, channels);
+                   int channels) {
+  (pixels > 2 ? tile6 : tile2)(a, in, out, pixels, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

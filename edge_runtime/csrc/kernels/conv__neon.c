@@ -7,8 +7,8 @@
 enum { MR = 3 };
 
 EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                    int c0, int channels, const int PIXELS) {
-  const int8_t *w = a->w + (size_t)c0 / 16 * a->panel_bytes;
+                    int channels, const int PIXELS) {
+  const int8_t *w = a->w;
   int32x4_t acc[MR][8];
 #pragma GCC unroll 3
   for (int i = 0; i < PIXELS; i++)
@@ -37,27 +37,26 @@ EQ_INLINE void tile(const eq_conv *a, const int8_t *const *in, uint8_t *const *o
   int32x4_t sum[MR][4];
 #pragma GCC unroll 4
   for (int j = 0; j < 4; j++) {
-    const int32x4_t bias = vld1q_s32(a->e.bias + c0 + 4 * j);
+    const int32x4_t bias = vld1q_s32(a->e.bias + 4 * j);
 #pragma GCC unroll 3
     for (int i = 0; i < PIXELS; i++)
       sum[i][j] = vaddq_s32(bias, vpaddq_s32(acc[i][2 * j], acc[i][2 * j + 1]));
   }
-  eq_finish(&a->e, c0, channels, sum, PIXELS, pixels, out,
-            a->out_offset + (ptrdiff_t)c0 * (a->e.out16 ? 2 : 1));
+  eq_finish(&a->e, 0, channels, sum, PIXELS, pixels, out, a->out_offset);
 }
 
 static void tile3(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                  int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 3);
+                  int channels) {
+  tile(a, in, out, pixels, channels, 3);
 }
 static void tile1(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                  int c0, int channels) {
-  tile(a, in, out, pixels, c0, channels, 1);
+                  int channels) {
+  tile(a, in, out, pixels, channels, 1);
 }
 
 void eq_conv__neon(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                   int c0, int channels) {
-  (pixels > 1 ? tile3 : tile1)(a, in, out, pixels, c0, channels);
+                   int channels) {
+  (pixels > 1 ? tile3 : tile1)(a, in, out, pixels, channels);
 }
 #else
 typedef int eq_empty; /* ISO C wants a declaration */

@@ -55,18 +55,16 @@ typedef struct {
 } eq_conv;
 
 /* in[t * mr + i] is tap t of pixel i; out[i] its output pixel. `pixels` <= mr; entries beyond
- * `pixels` up to mr are readable pointers whose results are dropped. c0 is a multiple of 16 and
- * c0 + channels <= channels of the group, channels <= 16 * np. Reads up to 31 bytes past a pixel.
- */
+ * `pixels` up to mr are readable pointers whose results are dropped. channels <= 16 * np,
+ * counted from the rows of `a`. Reads up to 31 bytes past a pixel. */
 typedef void eq_conv_fn(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
-                        int c0, int channels);
+                        int channels);
 
 /* The same with 4-bit weights: `packed` holds the panels of this tile (eq_unpack4_fn), `to`, which
  * is a->w, room for them as int8. With `keep` they lie there afterwards, for the tiles that follow.
  */
 typedef void eq_conv4_fn(const eq_conv *a, const int8_t *packed, int8_t *to, bool keep,
-                         const int8_t *const *in, uint8_t *const *out, int pixels, int c0,
-                         int channels);
+                         const int8_t *const *in, uint8_t *const *out, int pixels, int channels);
 
 enum { EQ_MAX_MR = 24, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
 

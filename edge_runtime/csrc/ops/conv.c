@@ -215,9 +215,9 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
       a.k4 = joined[t] ? k4 * kw : k4;
       const int8_t *const *in = pointers + (size_t)t * (size_t)(taps * mr);
       if (packed)
-        k->conv4(&a, w, unpacked, tiles > 1, in, out + t * mr, n, 0, channels);
+        k->conv4(&a, w, unpacked, tiles > 1, in, out + t * mr, n, channels);
       else
-        k->conv(&a, in, out + t * mr, n, 0, channels);
+        k->conv(&a, in, out + t * mr, n, channels);
       packed = false;
     }
   }
