@@ -28,6 +28,17 @@ EQ_TARGET_AVX2 EQ_INLINE __m256i eq_load256(const int32_t *p) {
   return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
+/* Bytes of four registers of 8 after vpackssdw and vpacksswb, in the order of memory. */
+EQ_TARGET_AVX2 EQ_INLINE __m256i eq_order256(__m256i v) {
+  return _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Eight int32 as saturated bytes, in the low half. */
+EQ_TARGET_AVX2 EQ_INLINE __m128i eq_bytes256(__m256i v) {
+  const __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  return _mm_packs_epi16(w, w);
+}
+
 /* Rows of channels c..c+7; rows are padded to 16, so full loads are inside. */
 EQ_TARGET_AVX2 EQ_INLINE eq_panel256 eq_panel256_of(const eq_epilogue *e, int c, int channels) {
   const __m256i zp = eq_load256(e->zp + c), lo = eq_load256(e->lo + c), hi = eq_load256(e->hi + c);
