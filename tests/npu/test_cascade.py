@@ -11,9 +11,8 @@ import pytest
 
 import edgeq.compiler.npu as npu
 from edgeq.compiler import compile_graph
-from edgeq.compiler.interpret import Machine
 from edgeq.compiler.npu.cascade import Cascade, inner_maps, least_rows, stretched
-from edgeq.compiler.npu.check import missing_weights, orders, races
+from edgeq.compiler.npu.check import missing_weights, races
 from edgeq.compiler.npu.fit import Compiled, fit_sram, laid_out
 from edgeq.compiler.npu.residency import Plan, Planner
 from edgeq.compiler.npu.tile import Tiling
@@ -24,7 +23,7 @@ from edgeq.quantizer import quantize
 from edgeq.runtime import Session
 from edgeq.runtime.program import Program
 from edgeq.runtime.target import Target, load_target
-from tests.npu.test_program import waits, without
+from tests.npu.test_program import same_in_any_order, waits, without
 from tests.quantizer.graphs import Net, observe, samples
 from tests.quantizer.test_random_graphs import random_graph
 
@@ -164,15 +163,7 @@ def test_stripes_in_any_order_that_the_tokens_allow_give_the_same_bytes(by_lot: 
     graph, inputs, expected = quantized(chain())
     for seed in range(4):
         program, _ = by_lot(graph, TARGETS["outside"], seed)
-        rng = random.Random(7)
-        for choose in (min, max, rng.choice):
-            machine = Machine(program)
-            for i, spec in enumerate(program.meta["inputs"]):
-                machine.tensor(i)[...] = inputs[spec["name"]]
-            for at in orders(program, choose):
-                machine.step(at)
-            for name, value in machine.outputs().items():
-                np.testing.assert_array_equal(value, expected[name])
+        same_in_any_order(program, inputs, expected)
 
 
 def test_removing_any_wait_of_a_stripe_is_found(by_lot: ByLot) -> None:

@@ -13,7 +13,7 @@ from edgeq.compiler import compile_graph
 from edgeq.compiler.interpret import Machine, run_program
 from edgeq.compiler.npu.check import missing_weights, orders, races
 from edgeq.errors import CompileError
-from edgeq.graph.ir import Graph, Node, QParams, Value, constant
+from edgeq.graph.ir import Array, Graph, Node, QParams, Value, constant
 from edgeq.graph.reference import run_integer
 from edgeq.runtime import Session, isa
 from edgeq.runtime.npu.timeline import run_clock, slow_clock, tables
@@ -94,16 +94,21 @@ def tiled(limit: int = 60) -> list[tuple[Graph, dict[str, np.ndarray], Program]]
 
 def test_any_order_that_the_tokens_allow_gives_the_same_bytes() -> None:
     for graph, inputs, program in tiled():
-        expected = run_integer(graph, inputs)
-        rng = random.Random(7)
-        for choose in (min, max, rng.choice, rng.choice):
-            machine = Machine(program)
-            for i, spec in enumerate(program.meta["inputs"]):
-                machine.tensor(i)[...] = inputs[spec["name"]]
-            for at in orders(program, choose):
-                machine.step(at)
-            for name, value in machine.outputs().items():
-                np.testing.assert_array_equal(value, expected[name])
+        same_in_any_order(program, inputs, run_integer(graph, inputs))
+
+
+def same_in_any_order(
+    program: Program, inputs: dict[str, Array], expected: dict[str, Array]
+) -> None:
+    rng = random.Random(7)
+    for choose in (min, max, rng.choice, rng.choice):
+        machine = Machine(program)
+        for i, spec in enumerate(program.meta["inputs"]):
+            machine.tensor(i)[...] = inputs[spec["name"]]
+        for at in orders(program, choose):
+            machine.step(at)
+        for name, value in machine.outputs().items():
+            np.testing.assert_array_equal(value, expected[name])
 
 
 def test_removing_any_wait_is_found() -> None:
