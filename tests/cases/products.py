@@ -15,6 +15,17 @@ def product_cases() -> list[Case]:
                 Case("Conv", ((1, 5, 7, ic),), conv(), weights=(oc, 1, 1, ic), note=f"1x1-oc{oc}")
             )
     same = (1, 1, 1, 1)
+    for oc in (1, 2, 3, 4, 5, 8, 24, 40):
+        out += [
+            Case(
+                "Conv",
+                ((1, 9, 21, 3),),
+                conv(strides=(2, 2), pads=same),
+                weights=(oc, 3, 3, 3),
+                note=f"few-oc{oc}",
+            ),
+            Case("Conv", ((1, 3, 37, 24),), conv(), weights=(oc, 1, 1, 24), note=f"few-oc{oc}"),
+        ]
     out += [
         Case(
             "Conv",

@@ -56,6 +56,37 @@ CONV = [
     Case(16, 20, hw=(9, 8), dilation=(3, 1), pad=(2, -1), out_hw=(7, 4)),
     Case(4, 16, hw=(2, 300), pad=(5, 6), out_hw=(10, 300)),
     Case(16, 48, hw=(3, 500), out_hw=(3, 500)),  # lines of whole rows do not fit
+    # a panel and a half; a last block of few channels
+    *[
+        Case(ic, oc, hw=(5, 13), out_hw=(5, 13))
+        for ic in (3, 24, 96)
+        for oc in (18, 20, 24, 40, 56)
+    ],
+    *[
+        Case(20, oc, dtype=d, lut=k, gap=3)
+        for oc in (20, 24)
+        for d in ("int8", "int16")
+        for k in ("NONE", "LUT16")
+    ],
+    # few channels
+    *[
+        Case(ic, oc, hw=(9, 37), stride=(2, 2), out_hw=(5, 19))
+        for ic in (3, 8)
+        for oc in (1, 2, 3, 4, 5, 8)
+    ],
+    *[
+        Case(ic, oc, (5, 37), (1, 1), pad=(0, 0), out_hw=(5, 37), gap=g)
+        for ic in (3, 8, 16, 24)
+        for oc in (1, 2, 4, 5, 8)
+        for g in (0, 3)
+    ],
+    *[
+        Case(ic, oc, (3, 70), k, pad=(k[0] // 2, k[1] // 2), out_hw=(3, 70), dtype=d, lut=lut)
+        for ic, k in ((4, (3, 3)), (8, (1, 1)), (24, (1, 1)), (12, (5, 3)))
+        for oc in (1, 2, 4, 8)
+        for d in ("int8", "int16")
+        for lut in ("NONE", "LUT8", "LUT16")
+    ],
     Case(12, 36, groups=3),
     Case(6, 12, groups=6),
     Case(6, 6, groups=2, gap=5),

@@ -1,17 +1,12 @@
-/* conv, AVX-512 VNNI: 24 registers of sums, as 12 pixels x 32 channels, 24 x 16, or fewer channels
- * with several steps of k side by side. vpdpbusd multiplies unsigned by signed, so x enters as
- * x + 128 (x ^ 0x80) and the sums start at bias - 128 * sum(w). */
+/* conv, AVX-512 VNNI: 24 registers of sums, as 12 pixels x 32 channels or 24 x 16. vpdpbusd
+ * multiplies unsigned by signed: x enters as x + 128 (x ^ 0x80), sums start at
+ * bias - 128 * sum(w). */
 #if defined(__x86_64__)
 #include <string.h>
-#include "epilogue_avx512.h"
+#include "conv_avx512.h"
 #include "nibbles_avx512.h"
 
 enum { MR = 24 };
-
-EQ_TARGET EQ_INLINE __m512i start_of(const eq_epilogue *e, int c) {
-  return _mm512_sub_epi32(_mm512_loadu_si512(e->bias + c),
-                          _mm512_slli_epi32(_mm512_loadu_si512(e->wsum + c), 7));
-}
 
 /* 64 weights of a panel: as they are, or from two a byte and then kept at `to`, unless NULL. */
 EQ_TARGET EQ_INLINE __m512i weights(const int8_t *w, int8_t *to, const bool FOUR) {
@@ -30,7 +25,7 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *w, int8_t *to,
   __m512i acc[MR];
 #pragma GCC unroll 2
   for (int j = 0; j < PANELS; j++) {
-    const __m512i start = start_of(&a->e, 16 * j);
+    const __m512i start = eq_start512(&a->e, 16 * j);
 #pragma GCC unroll 24
     for (int i = 0; i < PIXELS; i++) acc[i * PANELS + j] = start;
   }
@@ -59,93 +54,6 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const int8_t *w, int8_t *to,
   eq_finish512(&a->e, 0, channels, sums, PANELS, out, a->out_offset, pixels);
 }
 
-/* ---- 2, 4 or 8 channels: a register holds 16 / N steps of k of one pixel ---- */
-
-/* Steps k .. k + 16 / N of `left` that remain: [step][N channels][4] from panels of 16. */
-EQ_TARGET EQ_INLINE __m512i narrow_weights(const int8_t *w, int left, const int N) {
-#define FROM(i) (w + 64 * (i))
-  if (N == 8) {
-    const __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)FROM(0));
-    if (left < 2) return _mm512_zextsi256_si512(low);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low),
-                              _mm256_loadu_si256((const __m256i *)(const void *)FROM(1)), 1);
-  }
-  __m128i part[4];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    if (N == 4)
-      part[i] =
-          i < left ? _mm_loadu_si128((const __m128i *)(const void *)FROM(i)) : _mm_setzero_si128();
-    else
-      part[i] = _mm_unpacklo_epi64(
-          2 * i < left ? _mm_loadl_epi64((const __m128i *)(const void *)FROM(2 * i))
-                       : _mm_setzero_si128(),
-          2 * i + 1 < left ? _mm_loadl_epi64((const __m128i *)(const void *)FROM(2 * i + 1))
-                           : _mm_setzero_si128());
-  }
-#undef FROM
-  __m512i v = _mm512_castsi128_si512(part[0]);
-  v = _mm512_inserti32x4(v, part[1], 1);
-  v = _mm512_inserti32x4(v, part[2], 2);
-  return _mm512_inserti32x4(v, part[3], 3);
-}
-
-/* Sums over the steps of 16 / N pixels, side by side. */
-EQ_TARGET EQ_INLINE __m512i narrow_sum(const __m512i *acc, const int N) {
-  if (N == 8)
-    return _mm512_add_epi32(_mm512_shuffle_i64x2(acc[0], acc[1], 0x44),
-                            _mm512_shuffle_i64x2(acc[0], acc[1], 0xee));
-  __m512i four[4], two[2];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++)
-    four[i] = N == 4 ? acc[i]
-                     : _mm512_add_epi32(_mm512_unpacklo_epi64(acc[2 * i], acc[2 * i + 1]),
-                                        _mm512_unpackhi_epi64(acc[2 * i], acc[2 * i + 1]));
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; i++)
-    two[i] = _mm512_add_epi32(_mm512_shuffle_i64x2(four[2 * i], four[2 * i + 1], 0x44),
-                              _mm512_shuffle_i64x2(four[2 * i], four[2 * i + 1], 0xee));
-  return _mm512_add_epi32(_mm512_shuffle_i64x2(two[0], two[1], 0x88),
-                          _mm512_shuffle_i64x2(two[0], two[1], 0xdd));
-}
-
-EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8_t *const *out,
-                                int pixels, const int PIXELS, const int N) {
-  enum { LANES = 16 };
-  const int steps = LANES / N;
-  const __m256i flip = _mm256_set1_epi8((char)0x80);
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i step = _mm512_srli_epi32(lane, N == 8 ? 3 : N == 4 ? 2 : 1);
-  const int8_t *w = a->w;
-  __m512i acc[MR];
-#pragma GCC unroll 24
-  for (int i = 0; i < PIXELS; i++) acc[i] = _mm512_setzero_si512();
-  for (int t = 0; t < a->taps; t++, in += MR, w += 64 * a->k4) {
-    const int8_t *x[MR];
-#pragma GCC unroll 24
-    for (int i = 0; i < PIXELS; i++) x[i] = in[i] + a->in_offset;
-    for (int k = 0; k < a->k4; k += steps) {
-      const __m512i now = narrow_weights(w + 64 * k, a->k4 - k, N);
-#pragma GCC unroll 24
-      for (int i = 0; i < PIXELS; i++) {
-        const void *p = x[i] + 4 * k;
-        __m256i v = N == 2   ? _mm256_loadu_si256(p)
-                    : N == 4 ? _mm256_castsi128_si256(_mm_loadu_si128(p))
-                             : _mm256_castsi128_si256(_mm_loadl_epi64(p));
-        v = _mm256_xor_si256(v, flip);
-        acc[i] = _mm512_dpbusd_epi32(
-            acc[i], _mm512_permutexvar_epi32(step, _mm512_castsi256_si512(v)), now);
-      }
-    }
-  }
-  const __m512i start = eq_repeat512(start_of(&a->e, 0), N);
-  __m512i sums[MR / 2];
-#pragma GCC unroll 12
-  for (int i = 0; i < MR / 2; i++)
-    if (i * steps < PIXELS) sums[i] = _mm512_add_epi32(start, narrow_sum(acc + i * steps, N));
-  eq_finish_few512(&a->e, 0, N, sums, out, a->out_offset, pixels);
-}
-
 #define TILE(pixels_, panels_)                                                                     \
   EQ_TARGET static void tile_##pixels_##x##panels_(                                                \
       const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels, int channels) {  \
@@ -157,12 +65,6 @@ EQ_TARGET EQ_INLINE void narrow(const eq_conv *a, const int8_t *const *in, uint8
                                         int channels) {                                            \
     tile(a, packed, to, in, out, pixels, channels, pixels_, 2, true);                              \
   }
-#define NARROW(pixels_, channels_)                                                                 \
-  EQ_TARGET static void narrow_##pixels_##x##channels_(                                            \
-      const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels, int channels) {  \
-    (void)channels;                                                                                \
-    narrow(a, in, out, pixels, pixels_, channels_);                                                \
-  }
 TILE4(12)
 TILE4(6)
 TILE4(2)
@@ -173,34 +75,10 @@ TILE(24, 1)
 TILE(12, 1)
 TILE(6, 1)
 TILE(2, 1)
-NARROW(24, 8)
-NARROW(8, 8)
-NARROW(24, 4)
-NARROW(8, 4)
-NARROW(24, 2)
-NARROW(16, 2)
-
-static eq_conv_fn *narrow_of(int channels, int pixels) {
-  const bool most = pixels > 8;
-  switch (channels) {
-  case 8:
-    return most ? narrow_24x8 : narrow_8x8;
-  case 4:
-    return most ? narrow_24x4 : narrow_8x4;
-  case 2:
-    return pixels > 16 ? narrow_24x2 : narrow_16x2;
-  default:
-    return NULL;
-  }
-}
 
 void eq_conv__avx512vnni(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                          int channels) {
-  eq_conv_fn *tile = narrow_of(channels, pixels);
-  if (tile) {
-    tile(a, in, out, pixels, channels);
-    return;
-  }
+  if (eq_conv_narrow512(a, in, out, pixels, channels)) return;
   if (channels <= 16 && pixels > 12) {
     tile_24x1(a, in, out, pixels, channels);
     return;
