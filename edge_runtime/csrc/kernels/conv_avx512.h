@@ -13,4 +13,18 @@ EQ_TARGET EQ_INLINE __m512i eq_start512(const eq_epilogue *e, int c) {
  * 24 channels. False: not such a block. */
 bool eq_conv_narrow512(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                        int channels);
+
+/* Registers of sums of `lanes` neighbouring channels of 16 / lanes neighbouring pixels; n / lanes
+ * of them, one after the other, make all n = 1, 2, 4 or 8 channels. Four become 64 values at `to`.
+ */
+void eq_finish_strip512(const eq_epilogue *e, int n, int lanes, const __m512i *sums, int fours,
+                        uint8_t *to);
+
+/* Lanes n * j .. n * j + n - 1 of a row again and again, n a power of two. */
+EQ_TARGET EQ_INLINE __m512i eq_pick512(__m512i row, int n, int j) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i at =
+      _mm512_add_epi32(_mm512_and_si512(lane, _mm512_set1_epi32(n - 1)), _mm512_set1_epi32(n * j));
+  return _mm512_permutexvar_epi32(at, row);
+}
 #endif

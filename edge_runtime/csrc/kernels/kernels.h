@@ -92,6 +92,20 @@ typedef struct {
               int pixels, int channels);
 } eq_conv_lines;
 
+/* ---- convolution, few output channels: pixels at one stride ---- */
+
+typedef struct {
+  const uint8_t *in;   /* window of the first pixel: int8, or x + 128 as eq_conv_lines fills it */
+  ptrdiff_t step, tap; /* bytes between the windows of neighbours and between kernel rows */
+  uint8_t flip;        /* 0x80 for int8, 0 for x + 128 */
+  uint8_t *out;
+  ptrdiff_t out_step; /* bytes between output pixels */
+} eq_strip;
+
+/* a->taps kernel rows of a->k4 * 4 bytes to `channels` <= 8 channels; a->e.words holds. Reads up to
+ * 64 bytes past the last pixel from int8, up to 256 past a kernel row of x + 128. */
+typedef void eq_conv_strip_fn(const eq_conv *a, const eq_strip *s, int64_t pixels, int channels);
+
 /* ---- depthwise: some output pixels, all channels ---- */
 
 typedef struct {
@@ -206,6 +220,7 @@ typedef struct {
   int conv_mr, conv_np;            /* pixels and 16-channel panels of one tile */
   eq_conv4_fn *conv4;              /* or NULL */
   const eq_conv_lines *conv_lines; /* or NULL */
+  eq_conv_strip_fn *conv_strip;    /* or NULL */
   eq_dw_fn *dw;
   eq_dw_row_fn *dw_row; /* or NULL */
   eq_unpack4_fn *unpack4;
@@ -218,6 +233,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #define EQ_KERNEL_CONV(isa, mr, np) eq_conv_fn eq_conv__##isa;
 #define EQ_KERNEL_CONV4(isa)        eq_conv4_fn eq_conv4__##isa;
 #define EQ_KERNEL_CONV_LINES(isa)   extern const eq_conv_lines eq_conv_lines__##isa;
+#define EQ_KERNEL_CONV_STRIP(isa)   eq_conv_strip_fn eq_conv_strip__##isa;
 #define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
 #define EQ_KERNEL_DW_ROW(isa)       eq_dw_row_fn eq_dw_row__##isa;
 #define EQ_KERNEL_UNPACK4(isa)      eq_unpack4_fn eq_unpack4__##isa;
@@ -225,6 +241,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #include "conv.inc"
 #include "conv4.inc"
 #include "conv_lines.inc"
+#include "conv_strip.inc"
 #include "dw.inc"
 #include "dw_row.inc"
 #include "unpack4.inc"
@@ -232,6 +249,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #undef EQ_KERNEL_CONV
 #undef EQ_KERNEL_CONV4
 #undef EQ_KERNEL_CONV_LINES
+#undef EQ_KERNEL_CONV_STRIP
 #undef EQ_KERNEL_DW
 #undef EQ_KERNEL_DW_ROW
 #undef EQ_KERNEL_UNPACK4

@@ -51,6 +51,7 @@ typedef struct {
   int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
   bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
   bool lines;  /* joined, more than 8 channels and output rows of whole EQ_LINE_QUADs */
+  bool strips; /* at most 8 channels, see conv_strips.c */
   bool by_channels; /* threads share output channels, not pixels */
   bool four;        /* two weights a byte: panels are unpacked before use */
 } job;
@@ -176,6 +177,18 @@ static bool run_lines(const job *j, int64_t first, int count, int b0, int b1) {
   return true;
 }
 
+static void run_strips(const job *j, int64_t first, int64_t last) {
+  const int64_t item = j->conv.e.out16 ? 2 : 1;
+  const int32_t *s = j->out->strides;
+  const eq_strips strips = {j->x->kernels, &j->gather,  &j->conv,    j->base,
+                            s[0] * item,   s[1] * item, s[2] * item, j->ocg};
+  while (first < last) {
+    const int64_t n = eq_run_strip(&strips, first, last);
+    eq_add_behind(&j->addend, first, n, 0, j->ocg);
+    first += n;
+  }
+}
+
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
@@ -241,6 +254,10 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     own = *j, own.conv.w = w, own.four = false;
     j = &own;
   }
+  if (j->strips && !j->four) {
+    run_strips(j, first, last);
+    return;
+  }
   const int64_t step = (int64_t)j->block_tiles * mr;
   const bool lines = j->lines && !j->four;
   for (int64_t p = first; p < last; p += step) {
@@ -287,6 +304,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .blocks = (ocg + width - 1) / width,
            .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
   j.lines = j.joined && k->conv_lines && out->dims[2] % EQ_LINE_QUAD == 0 && ocg > 8;
+  j.strips = groups == 1 && ocg <= 8 && eq_strips_fit(k, &j.gather, &j.conv, j.joined);
   j.inside_first = (j.gather.win.pl + cmd->sw - 1) / cmd->sw;
   j.inside_end = in->dims[2] + j.gather.win.pl < cmd->kw
                      ? 0

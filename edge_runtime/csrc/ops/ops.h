@@ -158,6 +158,23 @@ void eq_gather_pointers(const eq_gather *g, eq_cursor *at, int count, size_t pix
 /* True when these pixels lie in one output row and all of their taps inside the picture. */
 bool eq_gather_inside(const eq_gather *g, const eq_cursor *at, int count);
 
+/* ---- convolution with few output channels (conv_strips.c) ---- */
+
+typedef struct {
+  const eq_kernels *kernels;
+  const eq_gather *gather;
+  const eq_conv *conv; /* of all channels */
+  uint8_t *out;
+  int64_t image, row, pixel; /* bytes between those of the output */
+  int channels;
+} eq_strips;
+
+/* True when `a` may run in strips; `joined`: the taps of a kernel row adjoin in memory. */
+bool eq_strips_fit(const eq_kernels *k, const eq_gather *g, const eq_conv *a, bool joined);
+
+/* Some output pixels from `first` on, before `last`; returns how many. */
+int64_t eq_run_strip(const eq_strips *j, int64_t first, int64_t last);
+
 /* Addresses of output pixels [first, first + count) of an NHWC tensor whose data starts at base. */
 void eq_output_pointers(uint8_t *base, const edgeq_tensor *t, int64_t first, int count,
                         uint8_t **out);

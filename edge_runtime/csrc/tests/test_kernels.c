@@ -1,5 +1,6 @@
-/* Every conv, dw and unpack4 variant equals scalar on random tiles whose buffers end at a guard
- * page: reads beyond what kernels.h allows, and writes beyond the last channel, are faults. */
+/* Every conv, conv_strip, dw and unpack4 variant equals scalar on random tiles whose buffers end at
+ * a guard page: reads beyond what kernels.h allows, and writes beyond the last channel, are faults.
+ */
 #include <string.h>
 #include "../isa.h"
 #include "../kernels/kernels.h"
@@ -131,6 +132,46 @@ static void check_conv(const eq_kernels *k, const char *isa) {
   }
 }
 
+/* Pixels at one stride: of int8 up to a guard page, or of x + 128 with what may lie behind them. */
+static void check_conv_strip(const eq_kernels *k, const char *isa) {
+  if (!k->conv_strip) return;
+  const bool copied = random_in(&seed, 0, 1);
+  const int taps = copied ? random_in(&seed, 1, 5) : 1, k4 = random_in(&seed, 1, copied ? 9 : 12);
+  const int channels = random_in(&seed, 1, 8), pixels = random_in(&seed, 1, 150);
+  int step = random_in(&seed, 1, 4) * 4;
+  if (!copied && step < 4 * k4) step = 4 * k4 + random_in(&seed, 0, 1) * random_in(&seed, 0, 9);
+  const size_t panel = (size_t)(taps * k4 * 64), row = (size_t)((pixels - 1) * step + 4 * k4);
+  int8_t *w = bytes(panel, -128, 127);
+  int32_t *wsum = ints(16, 0, 0);
+  for (size_t i = 0; i < panel; i++) wsum[i % 64 / 4] += w[i];
+  eq_conv a = {random_epilogue(16), w, panel, taps, k4, 0, 0};
+  a.e.wsum = wsum;
+  if (!a.e.words) return; /* the op does not call it */
+  const size_t size = row * (size_t)taps + (copied ? 256 : 64);
+  int8_t *x = bytes(size, -128, 127);
+  uint8_t *unsigned_x = guarded(size);
+  for (size_t i = 0; i < size; i++) unsigned_x[i] = (uint8_t)x[i] ^ 0x80;
+  const int item = a.e.out16 ? 2 : 1, bytes_each = channels * item;
+  const int out_step = bytes_each + random_in(&seed, 0, 1) * random_in(&seed, 0, 9) * item;
+  const size_t out_size = (size_t)((pixels - 1) * out_step + bytes_each);
+  uint8_t *fast = guarded(out_size), *slow = guarded(out_size);
+  memset(fast, 77, out_size), memset(slow, 77, out_size);
+  const eq_strip s = {
+      copied ? unsigned_x : (uint8_t *)x, step, (ptrdiff_t)row, copied ? 0 : 0x80, fast, out_step};
+  k->conv_strip(&a, &s, pixels, channels);
+  for (int i = 0; i < pixels; i++) {
+    const int8_t *in4[5 * 4];
+    uint8_t *out = slow + i * out_step;
+    for (int t = 0; t < taps; t++) in4[t * 4] = x + (size_t)t * row + i * step;
+    eq_conv__scalar(&a, in4, &out, 1, 0, channels);
+  }
+  if (memcmp(fast, slow, out_size)) {
+    fprintf(stderr, "conv_strip %s: %d pixels, %d channels, %d rows of %d, step %d\n", isa, pixels,
+            channels, taps, 4 * k4, step);
+    exit(1);
+  }
+}
+
 static void check_dw(const eq_kernels *k, const char *isa) {
   static const int kernels[] = {1, 2, 4, 9, 25, 49, 81, 256, 289};
   const int taps = kernels[random_in(&seed, 0, 8)], taps4 = (taps + 3) / 4 * 4;
@@ -233,6 +274,7 @@ int main(void) {
     CHECK(eq_kernels_for(isa, &k));
     for (int round = 0; round < ROUNDS; round++) {
       check_conv(&k, isa);
+      check_conv_strip(&k, isa);
       check_dw(&k, isa);
       check_dw_row(&k, isa);
       check_unpack4(&k, isa);
