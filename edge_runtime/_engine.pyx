@@ -63,7 +63,7 @@ cdef extern from "edgeq.h" nogil:
     uint32_t edgeq_crc32(uint32_t crc, const void *bytes, size_t size)
 
 
-cdef edgeq_dtype _dtype_of(const Py_buffer *view) noexcept:
+cdef edgeq_dtype _dtype_of(const Py_buffer *view) noexcept nogil:
     """EDGEQ_* of a buffer's format, 0 for any other."""
     cdef const char *format = view.format
     if format == NULL or format[0] == 0 or format[1] != 0:
@@ -102,6 +102,7 @@ cdef class Engine:
     """
 
     cdef edgeq_model *model
+    cdef Py_buffer *views  # of the arrays of one call
 
     def __cinit__(self, source, *, int threads=0, str isa=None):
         cdef char error[512]
@@ -132,9 +133,14 @@ cdef class Engine:
             if status == EDGEQ_NO_FILE:
                 raise OSError(text)
             raise (ProgramError if status == EDGEQ_BAD_PROGRAM else DeviceError)(text)
+        size = edgeq_input_count(self.model) + edgeq_output_count(self.model)
+        self.views = <Py_buffer *>PyMem_Malloc((size + 1) * sizeof(Py_buffer))
+        if self.views == NULL:
+            raise MemoryError
 
     def __dealloc__(self):
         edgeq_close(self.model)
+        PyMem_Free(self.views)
 
     @property
     def input_count(self):
@@ -214,6 +220,49 @@ cdef class Engine:
         """Run every command once, without the GIL."""
         with nogil:
             edgeq_run(self.model, NULL)
+
+    def call(self, list inputs, list outputs):
+        """set_input of all inputs, run, get_output into all outputs, without the GIL in between.
+
+        False, and nothing done, when there are not as many inputs as the program has, or one is not
+        a dense array of its dtype or of float32. Raises DeviceError as set_input and get_output do.
+        """
+        cdef uint32_t ins = edgeq_input_count(self.model), outs = edgeq_output_count(self.model)
+        cdef uint32_t i, taken = 0
+        cdef edgeq_dtype dtype
+        cdef edgeq_status status = 0
+        cdef const edgeq_tensor *tensor
+        if <uint32_t>len(inputs) != ins or <uint32_t>len(outputs) != outs:
+            return False
+        try:
+            for i in range(ins):
+                try:
+                    PyObject_GetBuffer(inputs[i], &self.views[i], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+                except (BufferError, ValueError):
+                    return False
+                taken += 1
+                dtype = _dtype_of(&self.views[i])
+                tensor = edgeq_get_tensor(self.model, i)
+                if dtype != tensor.dtype and dtype != 4:
+                    return False
+            for i in range(outs):
+                PyObject_GetBuffer(outputs[i], &self.views[taken], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+                taken += 1
+            with nogil:
+                for i in range(ins):
+                    if status == 0:
+                        status = _set_input(self.model, i, &self.views[i], _dtype_of(&self.views[i]))
+                if status == 0:
+                    edgeq_run(self.model, NULL)
+                for i in range(outs):
+                    if status == 0:
+                        status = _get_output(self.model, i, &self.views[ins + i], _dtype_of(&self.views[ins + i]))
+        finally:
+            for i in range(taken):
+                PyBuffer_Release(&self.views[i])
+        if status:
+            raise DeviceError(edgeq_error(self.model).decode("utf-8", "replace"))
+        return True
 
     def run_timed(self):
         """Run once; return the nanoseconds of each command."""

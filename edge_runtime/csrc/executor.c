@@ -1,7 +1,7 @@
 /* executor.c: runs the commands of a program over one arena. */
-#include <fenv.h>
 #include <time.h>
 #include "executor.h"
+#include "rounding.h"
 #include "threads.h"
 
 static const eq_op ops[] = {
@@ -22,16 +22,14 @@ static uint64_t now_ns(void) {
 }
 
 void eq_execute(const eq_context *x, uint64_t *ns) {
-  fenv_t caller;
-  fegetenv(&caller);
-  fesetenv(FE_DFL_ENV); /* the law needs round to nearest even, whatever the caller has set */
+  const eq_rounding caller = eq_rounding_nearest();
   for (uint32_t i = 0; i < x->program->command_count; i++) {
     const eq_head *h = &x->program->commands[i];
     const uint64_t start = ns ? now_ns() : 0;
     if (ops[h->opcode].run) ops[h->opcode].run(x, h);
     if (ns) ns[i] = now_ns() - start;
   }
-  fesetenv(&caller);
+  eq_rounding_restore(&caller);
 }
 
 typedef struct {

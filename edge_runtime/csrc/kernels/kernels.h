@@ -169,6 +169,18 @@ typedef struct {
 
 typedef void eq_ew_fn(int32_t *y, const int32_t *a, const int32_t *b, const eq_ew *r, int n);
 
+/* Pixels of int8 or int16 that become dense floats. */
+typedef struct {
+  const void *x;
+  bool wide;     /* int16 */
+  bool each;     /* a scale and a zero point per channel, else one for all */
+  int64_t pixel; /* elements between pixels */
+  int64_t pixels;
+  int n; /* values of a pixel */
+  const float *scale;
+  const int32_t *zp;
+} eq_reals;
+
 typedef struct {
   const double *ratio;
   const int32_t *zx, *zp, *lo, *hi;
@@ -185,10 +197,11 @@ typedef struct {
   /* edge rules; quantize returns true when x holds a NaN */
   bool (*quantize)(int32_t *y, const float *x, float scale, int32_t zp, int32_t lo, int32_t hi,
                    int n);
-  /* the same to int8, whole pixels of 3 values in 4 bytes when `expand`; NULL: use quantize */
-  bool (*quantize8)(int8_t *y, const float *x, float scale, int32_t zp, bool expand, int n);
-  void (*dequantize)(float *y, const int32_t *x, float scale, int32_t zp, int n);
-  void (*widen)(int8_t *y, const int8_t *x, int pixels); /* pixels of 3 bytes to 4 */
+  /* the same to int8, whole pixels of 3 values in 4 bytes when `expand`; zp fits int8 and scale
+   * lies between 2^-100 and 2^100. NULL: use quantize */
+  bool (*quantize8)(int8_t *y, const float *x, float scale, int32_t zp, bool expand, int64_t n);
+  void (*dequantize)(float *y, const eq_reals *r);
+  void (*widen)(int8_t *y, const int8_t *x, int64_t pixels); /* pixels of 3 bytes to 4 */
   void (*add_pixels)(const eq_pixels *p), (*mul_pixels)(const eq_pixels *p); /* y may be a */
   /* x = clamp(rint(f32(x) * r) + zp, lo, hi) */
   void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,

@@ -1,6 +1,6 @@
 /* rows, avx512vnni. */
 #if defined(__x86_64__)
-#include "epilogue_avx512.h"
+#include "edges_avx512.h"
 
 /* Products of one operand and a row; NaN becomes 0, which only infinite sums can need. */
 EQ_TARGET EQ_INLINE __m512i finish(__m512 v, __m512i zp, __m512 lo, __m512 hi) {
@@ -143,32 +143,6 @@ EQ_TARGET EQ_INLINE void pixels(const eq_pixels *p, const bool MUL) {
 EQ_TARGET static void add_pixels(const eq_pixels *p) { pixels(p, false); }
 EQ_TARGET static void mul_pixels(const eq_pixels *p) { pixels(p, true); }
 
-EQ_TARGET EQ_INLINE bool quantize_all(int8_t *y, const float *x, float scale, int32_t zp, int n,
-                                      const int STEP) {
-  const __m512 by = _mm512_set1_ps(scale), lo = _mm512_set1_ps((float)(-128 - zp)),
-               hi = _mm512_set1_ps((float)(127 - zp));
-  const __m512i zero = _mm512_set1_epi32(zp);
-  const __m128i spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
-  __mmask16 nan = 0;
-  for (int i = 0; i < n; i += STEP, y += 16) {
-    const int most = n - i < STEP ? n - i : STEP;
-    const __m512 v = _mm512_maskz_loadu_ps((__mmask16)((1u << most) - 1), x + i);
-    nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-    const __m128i q = _mm512_cvtsepi32_epi8(finish(_mm512_div_ps(v, by), zero, lo, hi));
-    if (STEP == 12)
-      eq_write512((uint8_t *)y, _mm_shuffle_epi8(q, spread), most / 3 * 4,
-                  eq_tail512(most / 3 * 4));
-    else
-      eq_write512((uint8_t *)y, q, most, eq_tail512(most));
-  }
-  return nan != 0;
-}
-
-EQ_TARGET static bool quantize8(int8_t *y, const float *x, float scale, int32_t zp, bool expand,
-                                int n) {
-  return expand ? quantize_all(y, x, scale, zp, n, 12) : quantize_all(y, x, scale, zp, n, 16);
-}
-
 /* 32 lookups at a time where no step of the table leaves int16, which is checked first. */
 EQ_TARGET static void lut16_by_permutes(int32_t *x, const int16_t *table, int n) {
   int i = 0;
@@ -187,7 +161,8 @@ EQ_TARGET static void lut16_by_permutes(int32_t *x, const int16_t *table, int n)
 }
 
 #define EQ_LUT16      lut16_by_permutes
-#define EQ_QUANTIZE8  quantize8
+#define EQ_QUANTIZE8  eq_quantize8_512
+#define EQ_DEQUANTIZE eq_dequantize512
 #define EQ_ADD_PIXELS add_pixels
 #define EQ_MUL_PIXELS mul_pixels
 #define EQ_ROWS       eq_rows__avx512vnni

@@ -73,14 +73,33 @@ EQ_TARGET static bool quantize(int32_t *restrict y, const float *restrict x, flo
   return nan;
 }
 
-ROW dequantize(float *restrict y, const int32_t *restrict x, float scale, int32_t zp, int n) {
-  for (int i = 0; i < n; i++) y[i] = eq_dequantize(x[i], scale, zp);
+#ifndef EQ_DEQUANTIZE
+#define EQ_DEQUANTIZE dequantize
+#define DEQUANTIZE(name, type)                                                                     \
+  ROW name(float *restrict y, const type *restrict x, const eq_reals *r) {                         \
+    const float *restrict scale = r->scale;                                                        \
+    const int32_t *restrict zp = r->zp;                                                            \
+    for (int64_t i = 0; i < r->pixels; i++, x += r->pixel, y += r->n)                              \
+      if (r->each)                                                                                 \
+        for (int c = 0; c < r->n; c++) y[c] = eq_dequantize(x[c], scale[c], zp[c]);                \
+      else                                                                                         \
+        for (int c = 0; c < r->n; c++) y[c] = eq_dequantize(x[c], scale[0], zp[0]);                \
+  }
+DEQUANTIZE(dequantize8, int8_t)
+DEQUANTIZE(dequantize16, int16_t)
+
+ROW dequantize(float *y, const eq_reals *r) {
+  if (r->wide)
+    dequantize16(y, r->x, r);
+  else
+    dequantize8(y, r->x, r);
 }
+#endif
 
 /* Pixels of 3 bytes to 4; the fourth byte takes anything. */
-ROW widen(int8_t *restrict y, const int8_t *restrict x, int pixels) {
+ROW widen(int8_t *restrict y, const int8_t *restrict x, int64_t pixels) {
   typedef int8_t block __attribute__((vector_size(16)));
-  int i = 0;
+  int64_t i = 0;
   for (; i + 6 <= pixels; i += 4, x += 12, y += 16) { /* 16 bytes are read, 12 belong to it */
     block v;
     memcpy(&v, x, sizeof v);
@@ -247,7 +266,7 @@ const eq_rows EQ_ROWS = {
     .lut8 = lut8,
     .lut16 = EQ_LUT16,
     .quantize = quantize,
-    .dequantize = dequantize,
+    .dequantize = EQ_DEQUANTIZE,
     .widen = widen,
 #ifdef EQ_QUANTIZE8
     .quantize8 = EQ_QUANTIZE8,
