@@ -21,7 +21,7 @@ from edgeq.passes.shuffles import SWAP
 # file, shapes, Transposes that move data: at the outputs, as channel shuffles; nodes in the canonical graph
 MODELS = [
     ("yolox_nano/yolox_nano", {}, 0, 0, 255),
-    ("nanodet_m/nanodet_m", {}, 0, 16, 235),
+    ("nanodet_m/nanodet_m", {}, 0, 29, 258),
     ("mobilenet_v1_075/mobilenet_v1_0.75_224", {}, 0, 0, 31),
     ("mobilenet_v2/mobilenet_v2_1.0_224_dequantized", {}, 0, 0, 66),
     ("resnet8_cifar/resnet8", {}, 0, 0, 16),

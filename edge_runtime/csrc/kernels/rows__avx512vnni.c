@@ -128,9 +128,11 @@ EQ_TARGET EQ_INLINE void column(const eq_pixels *p, int c, int n, const bool MUL
 EQ_TARGET EQ_INLINE void pixels(const eq_pixels *p, const bool MUL) {
   const int n = p->channels;
   uniform u;
-  if (!uniform_of(p, &u)) {
+  const bool dense = p->sa == n && p->sb == n && p->sy == n;
+  const bool narrow = !dense && n < 64 && n % 16; /* `run` would take its tail for every pixel */
+  if (narrow || !uniform_of(p, &u)) {
     for (int c = 0; c < n; c += 16) column(p, c, n - c < 16 ? n - c : 16, MUL);
-  } else if (p->sa == n && p->sb == n && p->sy == n) {
+  } else if (dense) {
     run(p->y, p->a, p->b, (int64_t)n * p->pixels, &u, MUL);
   } else if (n % 16 == 0) {
     sixteens(p, &u, MUL);

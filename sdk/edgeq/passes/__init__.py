@@ -16,6 +16,7 @@ from edgeq.passes.identities import drop_identities
 from edgeq.passes.layout import sink_transposes
 from edgeq.passes.names import restore_names
 from edgeq.passes.padding import fold_padding
+from edgeq.passes.parts import part_channels
 from edgeq.passes.pools import simplify_pools
 from edgeq.passes.reshapes import merge_reshapes
 from edgeq.passes.shuffles import normalise_shuffles
@@ -40,6 +41,7 @@ PASSES: tuple[Pass, ...] = (
     fold_focus,
     fold_flatten,
     simplify_pools,
+    part_channels,
     restore_names,
 )
 

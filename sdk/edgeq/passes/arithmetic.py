@@ -1,6 +1,8 @@
-"""Arithmetic with constants in one spelling: x - c and x / c become x + c' and x * c', chains merge."""
+"""Arithmetic in one spelling: x - c and x / c become x + c' and x * c', chains merge, x + x * s is x * (s + 1)."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -9,10 +11,10 @@ from edgeq.passes.rewrite import Rewrite
 
 
 def simplify_arithmetic(graph: Graph) -> Graph:
-    """Return the graph with Sub and Div by constants gone and constant chains merged."""
+    """Return the graph with Sub and Div by constants gone, constant chains merged and gains factored."""
     r = Rewrite(graph)
     for node in graph.nodes:
-        if not (_invert(r, node) or _merge(r, node) or _negate(r, node)):
+        if not (_invert(r, node) or _merge(r, node) or _negate(r, node) or _factor(r, node)):
             r.copy(node)
     return r.finish()
 
@@ -76,6 +78,29 @@ def _negate(r: Rewrite, node: Node) -> bool:
     minus = r.const(f"{node.outputs[0]}~minus", -1.0)
     r.emit("Mul", [r.now(node.inputs[0]), minus], out=node.outputs[0], name=node.name)
     return True
+
+
+def _factor(r: Rewrite, node: Node) -> bool:
+    """x + x * s, as residual attention is exported: one product, and a sum over the smaller s."""
+    if node.op != "Add":
+        return False
+    a, b = (r.now(i) for i in node.inputs)
+    for x, product in ((a, b), (b, a)):
+        mul = r.source(product, "Mul", single=True)
+        if mul is None or x not in mul.inputs or "clip" in mul.attrs or x == product:
+            continue
+        s = mul.inputs[1 - mul.inputs.index(x)]
+        if math.prod(r.shape(s)) >= math.prod(r.shape(x)) or r.values[s].q is not None:
+            continue
+        name, data = r.fresh(f"{product}~"), r.data(s)
+        r.changing()
+        if data is not None:
+            gain = r.const(name, data + 1)
+        else:
+            gain = r.emit("Add", [s, r.const(f"{s}~one", 1.0)], out=name)
+        r.emit("Mul", [x, gain], node.attrs, out=node.outputs[0], name=node.name)
+        return True
+    return False
 
 
 def constant_side(r: Rewrite, node: Node | None) -> tuple[str, Array] | None:
