@@ -163,7 +163,7 @@ static void check_conv_strip(const eq_kernels *k, const char *isa) {
     const int8_t *in4[5 * 4];
     uint8_t *out = slow + i * out_step;
     for (int t = 0; t < taps; t++) in4[t * 4] = x + (size_t)t * row + i * step;
-    eq_conv__scalar(&a, in4, &out, 1, 0, channels);
+    eq_conv__scalar(&a, in4, &out, 1, channels);
   }
   if (memcmp(fast, slow, out_size)) {
     fprintf(stderr, "conv_strip %s: %d pixels, %d channels, %d rows of %d, step %d\n", isa, pixels,
