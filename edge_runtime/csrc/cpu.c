@@ -178,6 +178,8 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
   if (ALLOWED(name)) k->conv_lines = &eq_conv_lines__##name;
 #define EQ_KERNEL_CONV_STRIP(name)                                                                 \
   if (ALLOWED(name)) k->conv_strip = eq_conv_strip__##name;
+#define EQ_KERNEL_CONV_POINTS(name)                                                                \
+  if (ALLOWED(name)) k->conv_points = &eq_conv_points__##name;
 #define EQ_KERNEL_DW(name)                                                                         \
   if (ALLOWED(name)) k->dw = eq_dw__##name;
 #define EQ_KERNEL_DW_ROW(name)                                                                     \
@@ -190,6 +192,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k) {
 #include "kernels/conv4.inc"
 #include "kernels/conv_lines.inc"
 #include "kernels/conv_strip.inc"
+#include "kernels/conv_points.inc"
 #include "kernels/dw.inc"
 #include "kernels/dw_row.inc"
 #include "kernels/unpack4.inc"

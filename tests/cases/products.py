@@ -75,6 +75,19 @@ def product_cases() -> list[Case]:
         Case("Conv", ((1, 8, 8, 16),), conv(), weights=(20, 1, 1, 16), out="i16", note="wide"),
         Case("Conv", ((1, 8, 8, 16),), conv(), weights=(20, 1, 1, 16), bias=False, note="nobias"),
     ]
+    for oc in (7, 16, 26, 32, 58):  # tiles and blocks of pixels, whole and not
+        for unary in ("", "Silu"):
+            out.append(
+                Case(
+                    "Conv",
+                    ((2, 9, 23, 72),),
+                    conv(),
+                    weights=(oc, 1, 1, 72),
+                    unary=unary,
+                    pre="acc",
+                    note=f"points-oc{oc}",
+                )
+            )
     for unary in ("Silu", "LeakyRelu", "Sigmoid", "HardSwish"):
         for pre in ("i8", "i16", "acc"):
             for kind in ("i8", "c8", "i16"):

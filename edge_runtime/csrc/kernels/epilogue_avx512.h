@@ -202,6 +202,16 @@ EQ_TARGET EQ_INLINE void eq_write512(uint8_t *out, __m128i v, int n, __m128i tai
   }
 }
 
+/* The same for 16 < n <= 32, tail = eq_tail512(n - 16). */
+EQ_TARGET EQ_INLINE void eq_write_two512(uint8_t *out, __m256i v, int n, __m128i tail) {
+  if (n == 32) {
+    _mm256_storeu_si256((__m256i *)(void *)out, v);
+  } else {
+    _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(v));
+    eq_write512(out + 16, _mm256_extracti128_si256(v, 1), n - 16, tail);
+  }
+}
+
 /* Repeat the first `n` lanes, n a power of two. */
 EQ_TARGET EQ_INLINE __m512i eq_repeat512(__m512i row, int n) {
   const __m512i lane =

@@ -106,16 +106,6 @@ EQ_TARGET EQ_INLINE void one_panel(const eq_epilogue *e, int c, int n, const __m
   }
 }
 
-/* More than 16 channels of one pixel. */
-EQ_TARGET EQ_INLINE void put_two(uint8_t *out, __m256i v, int channels, __m128i tail) {
-  if (channels == 32) {
-    _mm256_storeu_si256((__m256i *)(void *)out, v);
-  } else {
-    _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(v));
-    eq_write512(out + 16, _mm256_extracti128_si256(v, 1), channels - 16, tail);
-  }
-}
-
 /* Two panels of int8, two pixels in a register. */
 EQ_TARGET EQ_INLINE void two_panels(const eq_epilogue *e, int c, int channels, const __m512i *acc,
                                     uint8_t *const *out, ptrdiff_t at, int pixels,
@@ -130,8 +120,8 @@ EQ_TARGET EQ_INLINE void two_panels(const eq_epilogue *e, int c, int channels, c
         eq_quad512(eq_words512(acc[0], acc[1], &s0, &s1, NULL, e, t, KIND, GATE),
                    eq_words512(acc[second], acc[second + 1], &s0, &s1, NULL, e, t, KIND, GATE),
                    b.zp, low, high);
-    put_two(out[i] + at, _mm512_castsi512_si256(v), channels, tail);
-    if (second) put_two(out[i + 1] + at, _mm512_extracti64x4_epi64(v, 1), channels, tail);
+    eq_write_two512(out[i] + at, _mm512_castsi512_si256(v), channels, tail);
+    if (second) eq_write_two512(out[i + 1] + at, _mm512_extracti64x4_epi64(v, 1), channels, tail);
   }
 }
 

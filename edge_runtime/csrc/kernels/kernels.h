@@ -106,6 +106,20 @@ typedef struct {
  * 64 bytes past the last pixel from int8, up to 256 past a kernel row of x + 128. */
 typedef void eq_conv_strip_fn(const eq_conv *a, const eq_strip *s, int64_t pixels, int channels);
 
+/* ---- pointwise convolution: a run of pixels at one stride ---- */
+
+enum { EQ_POINTS_SLACK = 16 }; /* pixels behind the last that a copy has room for */
+
+typedef struct {
+  /* copies of `pixels` pixels of `pixel` bytes, a multiple of 4, that lie `step` bytes apart; reads
+   * and writes up to 63 bytes more */
+  void (*fill)(uint8_t *to, const int8_t *from, ptrdiff_t step, int pixel, int pixels);
+  /* a->k4 * 4 bytes of each pixel from a copy to `channels` <= 32 channels at out, out + step, ...
+   */
+  void (*run)(const eq_conv *a, const uint8_t *in, uint8_t *out, ptrdiff_t step, int pixels,
+              int channels);
+} eq_conv_points;
+
 /* ---- depthwise: some output pixels, all channels ---- */
 
 typedef struct {
@@ -230,10 +244,11 @@ typedef struct {
 typedef struct {
   const char *isa; /* the level asked for; each kernel below is the best variant up to it */
   eq_conv_fn *conv;
-  int conv_mr, conv_np;            /* pixels and 16-channel panels of one tile */
-  eq_conv4_fn *conv4;              /* or NULL */
-  const eq_conv_lines *conv_lines; /* or NULL */
-  eq_conv_strip_fn *conv_strip;    /* or NULL */
+  int conv_mr, conv_np;              /* pixels and 16-channel panels of one tile */
+  eq_conv4_fn *conv4;                /* or NULL */
+  const eq_conv_lines *conv_lines;   /* or NULL */
+  eq_conv_strip_fn *conv_strip;      /* or NULL */
+  const eq_conv_points *conv_points; /* or NULL */
   eq_dw_fn *dw;
   eq_dw_row_fn *dw_row; /* or NULL */
   eq_unpack4_fn *unpack4;
@@ -247,6 +262,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #define EQ_KERNEL_CONV4(isa)        eq_conv4_fn eq_conv4__##isa;
 #define EQ_KERNEL_CONV_LINES(isa)   extern const eq_conv_lines eq_conv_lines__##isa;
 #define EQ_KERNEL_CONV_STRIP(isa)   eq_conv_strip_fn eq_conv_strip__##isa;
+#define EQ_KERNEL_CONV_POINTS(isa)  extern const eq_conv_points eq_conv_points__##isa;
 #define EQ_KERNEL_DW(isa)           eq_dw_fn eq_dw__##isa;
 #define EQ_KERNEL_DW_ROW(isa)       eq_dw_row_fn eq_dw_row__##isa;
 #define EQ_KERNEL_UNPACK4(isa)      eq_unpack4_fn eq_unpack4__##isa;
@@ -255,6 +271,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #include "conv4.inc"
 #include "conv_lines.inc"
 #include "conv_strip.inc"
+#include "conv_points.inc"
 #include "dw.inc"
 #include "dw_row.inc"
 #include "unpack4.inc"
@@ -263,6 +280,7 @@ bool eq_kernels_for(const char *isa, eq_kernels *k);
 #undef EQ_KERNEL_CONV4
 #undef EQ_KERNEL_CONV_LINES
 #undef EQ_KERNEL_CONV_STRIP
+#undef EQ_KERNEL_CONV_POINTS
 #undef EQ_KERNEL_DW
 #undef EQ_KERNEL_DW_ROW
 #undef EQ_KERNEL_UNPACK4

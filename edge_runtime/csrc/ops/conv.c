@@ -52,6 +52,7 @@ typedef struct {
   bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
   bool lines;  /* joined, more than 8 channels and output rows of whole EQ_LINE_QUADs */
   bool strips; /* at most 8 channels, see conv_strips.c */
+  bool points; /* pointwise, pixels of input and output each at one stride */
   bool by_channels; /* threads share output channels, not pixels */
   bool four;        /* two weights a byte: panels are unpacked before use */
 } job;
@@ -189,6 +190,27 @@ static void run_strips(const job *j, int64_t first, int64_t last) {
   }
 }
 
+enum { POINTS_BYTES = 24576 }; /* of the pixels of one block and what lies behind them */
+
+/* The same for a pointwise layer whose pixels lie at one stride. */
+static void run_points(const job *j, int64_t first, int64_t count, int b0, int b1) {
+  const eq_conv_points *k = j->x->kernels->conv_points;
+  const int pixel = j->conv.k4 * 4, most = POINTS_BYTES / pixel - EQ_POINTS_SLACK;
+  const ptrdiff_t out_step = j->out->strides[2] * (ptrdiff_t)(j->conv.e.out16 ? 2 : 1);
+  uint8_t bytes[POINTS_BYTES + EQ_SLACK];
+  while (count > 0) {
+    const int n = (int)(count < most ? count : most);
+    k->fill(bytes, j->gather.in + first * j->gather.sw, j->gather.sw, pixel, n);
+    for (int b = b0; b < b1; b++) {
+      int channels;
+      const eq_conv a = block_of(j, b, &channels);
+      k->run(&a, bytes, j->base + first * out_step, out_step, n, channels);
+    }
+    eq_add_behind(&j->addend, first, n, first_channel(j, b0), first_channel(j, b1));
+    first += n, count -= n;
+  }
+}
+
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
 static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
@@ -258,12 +280,22 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     run_strips(j, first, last);
     return;
   }
+  if (j->points && !j->four) {
+    run_points(j, first, last - first, b0, b1);
+    return;
+  }
   const int64_t step = (int64_t)j->block_tiles * mr;
   const bool lines = j->lines && !j->four;
   for (int64_t p = first; p < last; p += step) {
     const int count = (int)(last - p < step ? last - p : step);
     if (!lines || !run_lines(j, p, count, b0, b1)) run_block(j, p, count, b0, b1, worker);
   }
+}
+
+/* True when all pixels lie at one stride. */
+static bool even(const edgeq_tensor *t) {
+  return t->strides[1] == t->dims[2] * (int64_t)t->strides[2] &&
+         (t->dims[0] == 1 || t->strides[0] == t->dims[1] * (int64_t)t->strides[1]);
 }
 
 void eq_run_conv(const eq_context *x, const eq_head *h) {
@@ -305,6 +337,9 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
            .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
   j.lines = j.joined && k->conv_lines && out->dims[2] % EQ_LINE_QUAD == 0 && ocg > 8;
   j.strips = groups == 1 && ocg <= 8 && eq_strips_fit(k, &j.gather, &j.conv, j.joined);
+  j.points = k->conv_points && taps == 1 && cmd->sh == 1 && cmd->sw == 1 && !cmd->pt && !cmd->pl &&
+             groups == 1 && even(in) && even(out) && in->dims[1] == out->dims[1] &&
+             in->dims[2] == out->dims[2] && ocg > 8 && ic <= 512;
   j.inside_first = (j.gather.win.pl + cmd->sw - 1) / cmd->sw;
   j.inside_end = in->dims[2] + j.gather.win.pl < cmd->kw
                      ? 0

@@ -172,6 +172,43 @@ static void check_conv_strip(const eq_kernels *k, const char *isa) {
   }
 }
 
+static void check_points(const eq_kernels *k, const char *isa) {
+  const eq_conv_points *p = k->conv_points;
+  if (!p) return;
+  const int k4 = random_in(&seed, 1, 40), pixels = random_in(&seed, 1, 60);
+  const int channels = random_in(&seed, 1, 32), lanes = (channels + 15) / 16 * 16;
+  const size_t panel = (size_t)k4 * 64, size = (size_t)lanes / 16 * panel, pixel = (size_t)k4 * 4;
+  const size_t step = pixel + (size_t)random_in(&seed, 0, 1) * (size_t)random_in(&seed, 0, 9);
+  const size_t dense = (size_t)pixels * pixel, before = (size_t)pixels - 1;
+  int8_t *w = bytes(size, -128, 127), *x = bytes(before * step + pixel + 63, -128, 127);
+  int32_t *wsum = ints(lanes, 0, 0);
+  for (size_t i = 0; i < size; i++) wsum[i / panel * 16 + i % 64 / 4] += w[i];
+  eq_conv a = {random_epilogue(lanes), w, panel, 1, k4, 0, 0};
+  a.e.wsum = wsum;
+  const size_t bytes_out = (size_t)channels * (a.e.out16 ? 2 : 1),
+               gap = (size_t)random_in(&seed, 0, 9) * 2;
+  uint8_t *copy = guarded(dense + (EQ_POINTS_SLACK * pixel > 63 ? EQ_POINTS_SLACK * pixel : 63));
+  uint8_t *fast = guarded(before * (bytes_out + gap) + bytes_out);
+  memset(fast, 0x55, before * (bytes_out + gap) + bytes_out);
+  p->fill(copy, x, (ptrdiff_t)step, (int)pixel, pixels);
+  p->run(&a, copy, fast, (ptrdiff_t)(bytes_out + gap), pixels, channels);
+  for (size_t i = 0; i < (size_t)pixels; i++) {
+    uint8_t *slow = guarded(bytes_out);
+    const int8_t *in[4] = {x + i * step};
+    for (int c = 0; c < channels; c += 16) {
+      const eq_conv one = from_channel(&a, c);
+      eq_conv__scalar(&one, in, &slow, 1, channels - c < 16 ? channels - c : 16);
+    }
+    if (memcmp(fast + i * (bytes_out + gap), slow, bytes_out)) {
+      fprintf(stderr, "conv_points %s: pixel %d of %d, %d channels, k4 %d\n", isa, (int)i, pixels,
+              channels, k4);
+      exit(1);
+    }
+    for (size_t b = 0; b < gap && i < before; b++)
+      CHECK(fast[i * (bytes_out + gap) + bytes_out + b] == 0x55);
+  }
+}
+
 static void check_dw(const eq_kernels *k, const char *isa) {
   static const int kernels[] = {1, 2, 4, 9, 25, 49, 81, 256, 289};
   const int taps = kernels[random_in(&seed, 0, 8)], taps4 = (taps + 3) / 4 * 4;
@@ -275,6 +312,7 @@ int main(void) {
     for (int round = 0; round < ROUNDS; round++) {
       check_conv(&k, isa);
       check_conv_strip(&k, isa);
+      check_points(&k, isa);
       check_dw(&k, isa);
       check_dw_row(&k, isa);
       check_unpack4(&k, isa);
