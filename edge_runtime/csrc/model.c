@@ -19,7 +19,7 @@ struct edgeq_model {
   eq_context context;
   void *mapped; /* the file when opened by path */
   void *copied; /* the file when opened from memory */
-  void *arena_block, *sram_block, *unpacked_block;
+  void *arena_block, *sram_block, *unpacked_block, *lines_block;
   eq_ready *ready;
   int16_t *pieces;
   char error[EDGEQ_ERROR_BYTES];
@@ -100,6 +100,7 @@ void edgeq_close(edgeq_model *m) {
   free(m->arena_block);
   free(m->sram_block);
   free(m->unpacked_block);
+  free(m->lines_block);
   free(m->ready);
   free(m->pieces);
   free(m->context.pointers);
@@ -138,10 +139,12 @@ static edgeq_status prepare(edgeq_model *m, const uint8_t *bytes, size_t size,
   size_t unpacked = (p->max_unpacked + EQ_ALIGN - 1) / EQ_ALIGN * EQ_ALIGN;
   if (unpacked && unpacked < EQ_UNPACKED) unpacked = EQ_UNPACKED;
   int8_t *room = (int8_t *)aligned_zeros((size_t)threads * unpacked, &m->unpacked_block);
+  const size_t line_bytes = m->kernels.conv_lines ? EQ_LINES + EQ_SLACK : 0;
+  uint8_t *lines = aligned_zeros((size_t)threads * line_bytes, &m->lines_block);
   m->ready = eq_make_ready(p, &m->pieces);
   m->context = (eq_context){p,       arena,   sram,     step, &m->kernels, m->ready,
-                            threads, scratch, pointers, room, unpacked};
-  if (!arena || !sram || !scratch || !room || !m->ready)
+                            threads, scratch, pointers, room, unpacked,    lines};
+  if (!arena || !sram || !scratch || !room || !lines || !m->ready)
     return fail(error, EDGEQ_NO_MEMORY, "arena: no memory for %llu bytes.",
                 (unsigned long long)p->arena_bytes);
   return EDGEQ_OK;

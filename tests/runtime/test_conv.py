@@ -50,12 +50,23 @@ CONV = [
     Case(5, 20, pad=(-1, -2), out_hw=(4, 3)),
     Case(5, 20, pad=(4, 5), out_hw=(9, 12)),  # whole windows outside
     Case(4, 20, batch=3),
-    # output rows of whole quads
+    # output rows of quads, which overlap where they are not whole
     *[Case(8, oc, hw=(13, 16), out_hw=(13, 16)) for oc in (9, 16, 24, 36)],
     Case(3, 16, hw=(5, 32), stride=(2, 2), out_hw=(3, 16), batch=2),
     Case(16, 20, hw=(9, 8), dilation=(3, 1), pad=(2, -1), out_hw=(7, 4)),
     Case(4, 16, hw=(2, 300), pad=(5, 6), out_hw=(10, 300)),
-    Case(16, 48, hw=(3, 500), out_hw=(3, 500)),  # lines of whole rows do not fit
+    Case(16, 48, hw=(3, 500), out_hw=(3, 500)),  # lines of whole rows are many
+    Case(96, 24, hw=(4, 301), out_hw=(4, 301)),  # and do not fit
+    Case(520, 20, hw=(5, 9), out_hw=(5, 9)),  # few fit near
+    Case(40, 17, kernel=(1, 900), pad=(0, 450), hw=(2, 900), out_hw=(2, 900)),  # none do
+    *[Case(6, 33, hw=(5, w), out_hw=(5, w), gap=2, dtype="int16") for w in (4, 5, 7, 9, 27)],
+    Case(32, 32, hw=(9, 13), out_hw=(9, 13), pad=(1, 1), extreme=True),
+    Case(12, 32, hw=(9, 13), kernel=(1, 1), stride=(2, 2), pad=(0, 0), out_hw=(5, 7)),
+    Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(3, 2), pad=(3, 2), out_hw=(4, 9), batch=2),
+    Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(1, 2), pad=(0, -2), out_hw=(9, 6)),
+    Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(1, 2), pad=(0, 1), out_hw=(9, 8)),
+    Case(12, 20, hw=(9, 14), kernel=(3, 1), stride=(2, 1), pad=(1, 0), out_hw=(5, 14)),
+    Case(12, 20, hw=(9, 14), kernel=(1, 3), stride=(2, 1), pad=(0, 1), out_hw=(5, 14)),
     # a panel and a half; a last block of few channels
     *[
         Case(ic, oc, hw=(5, 13), out_hw=(5, 13))
@@ -104,6 +115,7 @@ CONV = [
     *[Case(9, oc, bits=4) for oc in (1, 15, 16, 17, 32, 33, 65)],
     Case(64, 100, kernel=(1, 1), pad=(0, 0), hw=(1, 1), out_hw=(1, 1), bits=4),
     Case(96, 48, bits=4),  # more panels than are unpacked together
+    Case(96, 48, hw=(9, 7), out_hw=(9, 7), bits=4),
     Case(12, 36, groups=3, bits=4),
     Case(40, 64, extreme=True, bits=4),
 ]

@@ -7,14 +7,11 @@
 
 enum { QUAD = EQ_LINE_QUAD, MOST_QUADS = EQ_MAX_MR / QUAD };
 
-EQ_TARGET static uint8_t *copy(uint8_t *to, const int8_t *from, int64_t bytes) {
+/* Whole registers: what follows is overwritten later or of no use. */
+EQ_TARGET EQ_INLINE void copy(uint8_t *to, const int8_t *from, int64_t bytes) {
   const __m512i flip = _mm512_set1_epi8((char)0x80);
-  for (int64_t i = 0; i < bytes; i += 64) {
-    const __mmask64 m = bytes - i < 64 ? ((__mmask64)1 << (bytes - i)) - 1 : ~(__mmask64)0;
-    _mm512_mask_storeu_epi8(to + i, m,
-                            _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, from + i), flip));
-  }
-  return to + bytes;
+  for (int64_t i = 0; i < bytes; i += 64)
+    _mm512_storeu_si512(to + i, _mm512_xor_si512(_mm512_loadu_si512(from + i), flip));
 }
 
 EQ_TARGET static void fill(const eq_line *l, uint8_t *to, const int8_t *row) {
@@ -23,19 +20,67 @@ EQ_TARGET static void fill(const eq_line *l, uint8_t *to, const int8_t *row) {
   if (begin > l->columns) begin = l->columns;
   if (end > l->columns) end = l->columns;
   if (end < begin) end = begin;
-  for (int64_t i = 0; i < begin; i++) to = copy(to, l->pad, l->pixel);
-  if (begin < end) to = copy(to, row + (begin - l->left) * l->pixel, (end - begin) * l->pixel);
-  for (int64_t i = end; i < l->columns; i++) to = copy(to, l->pad, l->pixel);
+  for (int64_t i = 0; i < begin; i++, to += l->pixel) copy(to, l->pad, l->pixel);
+  const int8_t *from = begin < end ? row + (begin - l->left) * l->step : row;
+  if (l->step == l->pixel) {
+    copy(to, from, (end - begin) * l->pixel);
+    to += (end - begin) * l->pixel;
+  } else {
+    for (int64_t i = begin; i < end; i++, to += l->pixel, from += l->step) copy(to, from, l->pixel);
+  }
+  for (int64_t i = end; i < l->columns; i++, to += l->pixel) copy(to, l->pad, l->pixel);
 }
 
+/* ---- the epilogue of int8 outputs with `words` ---- */
+
+/* Pixels of 16 * `panels` bytes to where they belong, `channels` of each. */
+EQ_TARGET static void scatter(const uint8_t *from, uint8_t *const *out, ptrdiff_t at,
+                              ptrdiff_t step, int quads, int panels, int channels) {
+  const int last = channels - 16 * (panels - 1); /* channels of the last panel */
+  const __m128i tail = eq_tail512(last);
+  for (int q = 0; q < quads; q++) {
+    uint8_t *to = out[q] + at;
+    for (int i = 0; i < QUAD; i++, to += step, from += 16) {
+      if (panels == 2) {
+        memcpy(to, from, 16);
+        from += 16;
+      }
+      eq_write512(to + 16 * (panels - 1), _mm_loadu_si128((const __m128i *)(const void *)from),
+                  last, tail);
+    }
+  }
+}
+
+EQ_TARGET EQ_INLINE void finish(const eq_conv *a, const eq_lines *l, const __m512i *acc,
+                                uint8_t *const *out, int channels, const int QUADS,
+                                const int PANELS, const eq_kind512 KIND, const bool GATE) {
+  const eq_epilogue *e = &a->e;
+  const int second = 16 * (PANELS - 1); /* channel of every second register */
+  const eq_pieces512 t = eq_pieces512_of(e, KIND);
+  const eq_scale512 s0 = eq_scale512_of(e, 0), s1 = eq_scale512_of(e, second);
+  const eq_bounds512 b = eq_bounds512_of(e, 0, second);
+  const __m512i low = _mm512_packs_epi16(b.lo, b.lo), high = _mm512_packs_epi16(b.hi, b.hi);
+  uint8_t bytes[EQ_MAX_MR * 16];
+  const bool dense = channels == 16 * PANELS && l->out == channels;
+#pragma GCC unroll 6
+  for (int i = 0; i < QUADS * PANELS; i++, acc += 4) {
+    const __m512i v =
+        eq_quad512(eq_words512(acc[0], acc[1], &s0, &s1, NULL, e, &t, KIND, GATE),
+                   eq_words512(acc[2], acc[3], &s0, &s1, NULL, e, &t, KIND, GATE), b.zp, low, high);
+    uint8_t *to = out[i / PANELS] + a->out_offset + i % PANELS * 64;
+    _mm512_storeu_si512(dense ? to : bytes + 64 * i, v);
+  }
+  if (!dense) scatter(bytes, out, a->out_offset, l->out, QUADS, PANELS, channels);
+}
+
+/* ---- tiles ---- */
+
 EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const eq_lines *l, const uint8_t *const *in,
-                              uint8_t *const *out, int pixels, int channels, const int QUADS,
-                              const int PANELS) {
+                              __m512i *acc, const int QUADS, const int PANELS) {
   const int8_t *w = a->w;
   const ptrdiff_t panel = (ptrdiff_t)a->panel_bytes, back = l->tap - 4 * (ptrdiff_t)a->k4;
   ptrdiff_t one = l->step, three = 3 * l->step;
   const uint8_t *x[MOST_QUADS];
-  __m512i acc[EQ_MAX_MR];
 #pragma GCC unroll 6
   for (int q = 0; q < QUADS; q++) x[q] = in[q];
 #pragma GCC unroll 2
@@ -54,14 +99,18 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const eq_lines *l, const uint8_t
       for (int q = 0; q < QUADS; q++) {
         __asm__("" : "+r"(x[q])); /* else 24 pointers are kept, on the stack */
         const uint8_t *at[QUAD] = {x[q], x[q] + one, x[q] + 2 * one, x[q] + three};
+        __m512i *to = acc + q * QUAD * PANELS;
 #pragma GCC unroll 4
-        for (int i = 0; i < QUAD; i++) {
+        for (int i = 0; i < QUAD; i++, to += PANELS) {
           int32_t four;
           memcpy(&four, at[i], 4);
           const __m512i v = _mm512_set1_epi32(four);
-          __m512i *to = acc + (q * QUAD + i) * PANELS;
           to[0] = _mm512_dpbusd_epi32(to[0], v, w0);
-          if (PANELS == 2) to[1] = _mm512_dpbusd_epi32(to[1], v, w1);
+          __asm__("" : "+v"(to[0])); /* else the epilogue takes registers away from the sums */
+          if (PANELS == 2) {
+            to[1] = _mm512_dpbusd_epi32(to[1], v, w1);
+            __asm__("" : "+v"(to[1]));
+          }
         }
         x[q] += 4;
       }
@@ -69,39 +118,62 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const eq_lines *l, const uint8_t
 #pragma GCC unroll 6
     for (int q = 0; q < QUADS; q++) x[q] += back;
   }
-  __m512i sums[EQ_MAX_MR];
-#pragma GCC unroll 24
-  for (int i = 0; i < QUADS * QUAD * PANELS; i++) sums[i] = acc[i];
-  eq_finish512(&a->e, 0, channels, sums, PANELS, out, a->out_offset, pixels);
 }
 
-#define TILE(quads_, panels_)                                                                      \
-  EQ_TARGET static void tile_##quads_##x##panels_(const eq_conv *a, const eq_lines *l,             \
-                                                  const uint8_t *const *in, uint8_t *const *out,   \
-                                                  int pixels, int channels) {                      \
-    tile(a, l, in, out, pixels, channels, quads_, panels_);                                        \
+typedef void tile_fn(const eq_conv *a, const eq_lines *l, const uint8_t *const *in,
+                     uint8_t *const *out, int channels);
+#define EVERY _Pragma("GCC unroll 24")
+#define TILE(name, quads_, panels_, kind, gate)                                                    \
+  EQ_TARGET static void name##_##quads_##x##panels_(const eq_conv *a, const eq_lines *l,           \
+                                                    const uint8_t *const *in, uint8_t *const *out, \
+                                                    int channels) {                                \
+    __m512i acc[EQ_MAX_MR];                                                                        \
+    tile(a, l, in, acc, quads_, panels_);                                                          \
+    finish(a, l, acc, out, channels, quads_, panels_, kind, gate);                                 \
   }
-TILE(1, 1)
-TILE(3, 1)
-TILE(6, 1)
-TILE(1, 2)
-TILE(2, 2)
-TILE(3, 2)
+
+/* Any other epilogue: the sums go through memory. */
+#define OTHER(name, quads_, panels_)                                                               \
+  EQ_TARGET static void name##_##quads_##x##panels_(const eq_conv *a, const eq_lines *l,           \
+                                                    const uint8_t *const *in, uint8_t *const *out, \
+                                                    int channels) {                                \
+    __m512i acc[EQ_MAX_MR], sums[EQ_MAX_MR];                                                       \
+    uint8_t *pixel[EQ_MAX_MR];                                                                     \
+    tile(a, l, in, acc, quads_, panels_);                                                          \
+    EVERY for (int i = 0; i < quads_ * QUAD * panels_; i++) sums[i] = acc[i];                      \
+    for (int i = 0; i < quads_ * QUAD; i++) pixel[i] = out[i / QUAD] + i % QUAD * l->out;          \
+    eq_finish512(&a->e, 0, channels, sums, panels_, pixel, a->out_offset, quads_ * QUAD);          \
+  }
+#define TILES(TILE, name, ...)                                                                     \
+  TILE(name, 1, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 2, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 3, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 4, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 5, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 6, 1 __VA_ARGS__)                                                                     \
+  TILE(name, 1, 2 __VA_ARGS__)                                                                     \
+  TILE(name, 2, 2 __VA_ARGS__)                                                                     \
+  TILE(name, 3, 2 __VA_ARGS__)                                                                     \
+  static tile_fn *const name[] = {name##_1x1, name##_2x1, name##_3x1, name##_4x1, name##_5x1,      \
+                                  name##_6x1, name##_1x2, name##_2x2, name##_3x2};
+TILES(TILE, small, , EQ_SMALL512, false)
+TILES(TILE, pieces_gate, , EQ_PIECES512, true)
+TILES(OTHER, other, )
+
+static tile_fn *const *tiles_of(const eq_epilogue *e) {
+  if (e->out16 || !e->words) return other;
+  const eq_kind512 kind = eq_kind512_of(e);
+  return kind == EQ_SMALL512 ? small : kind == EQ_PIECES512 && e->gate ? pieces_gate : other;
+}
 
 static void run(const eq_conv *a, const eq_lines *l, const uint8_t *const *in, uint8_t *const *out,
-                int pixels, int channels) {
-  while (pixels > 0) {
-    const bool two = channels > 16;
-    const int quads = (pixels + QUAD - 1) / QUAD;
-    const int n = two ? (quads < 3 ? quads : 3) : quads >= 6 ? 6 : quads >= 3 ? 3 : 1;
-    const int now = pixels < n * QUAD ? pixels : n * QUAD;
-    (two ? (n == 3   ? tile_3x2
-            : n == 2 ? tile_2x2
-                     : tile_1x2)
-         : (n == 6   ? tile_6x1
-            : n == 3 ? tile_3x1
-                     : tile_1x1))(a, l, in, out, now, channels);
-    in += n, out += now, pixels -= now;
+                int quads, int channels) {
+  const int panels = channels > 16 ? 2 : 1, most = MOST_QUADS / panels;
+  tile_fn *const *tiles = tiles_of(&a->e) + (panels - 1) * MOST_QUADS;
+  for (int count = (quads + most - 1) / most; count > 0; count--) { /* tiles of nearly one size */
+    const int n = (quads + count - 1) / count;
+    tiles[n - 1](a, l, in, out, channels);
+    in += n, out += n, quads -= n;
   }
 }
 

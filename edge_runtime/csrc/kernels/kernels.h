@@ -71,25 +71,27 @@ enum { EQ_MAX_MR = 24, EQ_MAX_NP = 2 }; /* largest mr and np of any variant */
 /* The same from lines: copies of input rows with the columns a window reads beside the picture.
  * In what encoding is the variant's business. */
 typedef struct {
-  const int8_t *pad;      /* [pixel] what an absent pixel reads */
-  int64_t pixel, columns; /* bytes of a pixel; columns of a line */
-  int64_t left, width;    /* columns before the picture, may be negative; columns of the picture */
+  const int8_t *pad;   /* [pixel rounded up to 64] what an absent pixel reads */
+  int64_t pixel, step; /* bytes of a pixel; between pixels of the picture */
+  int64_t columns;     /* of a line */
+  int64_t left, width; /* columns before the picture, may be negative; columns of the picture */
 } eq_line;
 
 typedef struct {
   ptrdiff_t step, tap; /* bytes between the windows of neighbours and between kernel rows */
+  ptrdiff_t out;       /* bytes between output pixels */
 } eq_lines;
 
 enum { EQ_LINE_QUAD = 4 }; /* pixels that share a pointer */
 
 typedef struct {
-  /* one line from `row`, NULL for a row beside the picture */
+  /* one line from `row`, NULL for a row beside the picture; reads and writes up to 63 bytes more */
   void (*fill)(const eq_line *l, uint8_t *to, const int8_t *row);
-  /* a->taps kernel rows of a->k4 * 4 bytes for `pixels` pixels and `channels` channels from a->w;
-   * in[q] is the window of pixel 4q, those of 4q + 1 .. 4q + 3 lie one step apart. Multiples of 4
-   * pixels. */
+  /* a->taps kernel rows of a->k4 * 4 bytes for quads of pixels and `channels` channels from a->w;
+   * in[q] is the window of the first pixel of a quad, out[q] its output pixel; those of the others
+   * lie one step apart. */
   void (*run)(const eq_conv *a, const eq_lines *l, const uint8_t *const *in, uint8_t *const *out,
-              int pixels, int channels);
+              int quads, int channels);
 } eq_conv_lines;
 
 /* ---- convolution, few output channels: pixels at one stride ---- */

@@ -2,7 +2,7 @@
  * A tile is conv_mr output pixels; the pointers of its taps are gathered once and used for every
  * block of output channels. */
 #include <string.h>
-#include "ops.h"
+#include "conv.h"
 
 enum { BLOCK_PIXELS = 216 }; /* pixels whose pointers are gathered together, at most: 14 x 14 fit */
 
@@ -38,25 +38,6 @@ bool eq_check_conv(eq_check *c, const eq_head *h) {
                       y->dtype);
 }
 
-typedef struct {
-  const eq_context *x;
-  const edgeq_tensor *out;
-  uint8_t *base; /* of out */
-  eq_gather gather;
-  eq_conv conv; /* of group 0 */
-  eq_addend addend;
-  int64_t pixels;
-  int groups, icg, ocg, lanes, blocks; /* blocks of conv_np panels in a group */
-  int block_tiles;
-  int64_t inside_first, inside_end; /* output columns whose windows lie inside the picture */
-  bool joined; /* the taps of a kernel row adjoin in memory: inside, a row is one tap of kw * k4 */
-  bool lines;  /* joined, more than 8 channels and output rows of whole EQ_LINE_QUADs */
-  bool strips; /* at most 8 channels, see conv_strips.c */
-  bool points; /* pointwise, pixels of input and output each at one stride */
-  bool by_channels; /* threads share output channels, not pixels */
-  bool four;        /* two weights a byte: panels are unpacked before use */
-} job;
-
 /* Copies of the kernel rows that reach beyond the picture, for the tiles of one block. */
 enum { PATCH_BYTES = 8192 };
 typedef struct {
@@ -66,7 +47,7 @@ typedef struct {
 } patches;
 
 /* A kernel row from column x: `row` NULL stands for an absent row. NULL when there is no room. */
-static const int8_t *patch(const job *j, patches *p, const int8_t *row, int64_t x) {
+static const int8_t *patch(const eq_conv_job *j, patches *p, const int8_t *row, int64_t x) {
   const eq_gather *g = &j->gather;
   const int pixel = j->conv.k4 * 4, size = g->win.kw * pixel;
   if (!row && p->absent) return p->absent;
@@ -86,7 +67,7 @@ static const int8_t *patch(const job *j, patches *p, const int8_t *row, int64_t 
 }
 
 /* Pointers of whole kernel rows for `count` pixels; false when a patch does not fit. */
-static bool gather_rows(const job *j, patches *p, eq_cursor *cursor, int count, int mr,
+static bool gather_rows(const eq_conv_job *j, patches *p, eq_cursor *cursor, int count, int mr,
                         const int8_t **at) {
   const eq_gather *g = &j->gather;
   const eq_window *w = &g->win;
@@ -118,13 +99,11 @@ static bool gather_rows(const job *j, patches *p, eq_cursor *cursor, int count, 
   return true;
 }
 
-/* The channels of block `b` start here; of the block behind the last, they end. */
-static int first_channel(const job *j, int b) {
+int eq_conv_first_channel(const eq_conv_job *j, int b) {
   return b / j->blocks * j->ocg + b % j->blocks * j->x->kernels->conv_np * 16;
 }
 
-/* Output block `b`, its weights as they lie in the program. */
-static eq_conv block_of(const job *j, int b, int *channels) {
+eq_conv eq_conv_block(const eq_conv_job *j, int b, int *channels) {
   const int width = j->x->kernels->conv_np * 16;
   const int g = b / j->blocks, c0 = b % j->blocks * width;
   const size_t row = (size_t)g * (size_t)j->lanes + (size_t)c0;
@@ -138,47 +117,7 @@ static eq_conv block_of(const job *j, int b, int *channels) {
   return a;
 }
 
-enum { LINES_BYTES = 24576 }; /* of the lines under one block of pixels */
-
-/* The same as run_block from a copy of the input rows. False: not a block for it. */
-static bool run_lines(const job *j, int64_t first, int count, int b0, int b1) {
-  const eq_gather *g = &j->gather;
-  const eq_window *w = &g->win;
-  const eq_conv_lines *k = j->x->kernels->conv_lines;
-  const eq_cursor from = eq_cursor_at(g, first), last = eq_cursor_at(g, first + count - 1);
-  /* output columns: all, or those of a block within one row */
-  const int64_t x0 = from.y == last.y ? from.x : 0, x1 = from.y == last.y ? last.x : g->ow - 1;
-  const int64_t pixel = j->conv.k4 * 4, columns = (x1 - x0) * w->sw + w->kw;
-  const int64_t rows = (last.y - from.y) * w->sh + (int64_t)(w->kh - 1) * w->dh + 1;
-  if (from.n != last.n || columns > LINES_BYTES / pixel) return false;
-  const int64_t bytes = columns * pixel;
-  if (rows > LINES_BYTES / bytes) return false;
-  uint8_t lines[LINES_BYTES], *out[BLOCK_PIXELS];
-  const uint8_t *in[BLOCK_PIXELS / EQ_LINE_QUAD];
-  const eq_line l = {g->pad, pixel, columns, w->pl - x0 * w->sw, g->w};
-  const int64_t top = from.y * w->sh - w->pt;
-  for (int64_t r = 0; r < rows; r++) {
-    const bool inside = top + r >= 0 && top + r < g->h;
-    k->fill(&l, lines + r * bytes, inside ? g->in + from.n * g->sn + (top + r) * g->sh : NULL);
-  }
-  const eq_lines at = {w->sw * pixel, w->dh * bytes};
-  int64_t x = from.x - x0, y = 0;
-  for (int i = 0; i < count; i += EQ_LINE_QUAD, x += EQ_LINE_QUAD) {
-    if (x > x1 - x0) x = 0, y++;
-    in[i / EQ_LINE_QUAD] = lines + y * w->sh * bytes + x * at.step;
-  }
-  eq_output_pointers(j->base, j->out, first, count, out);
-  for (int b = b0; b < b1; b++) {
-    int channels;
-    eq_conv a = block_of(j, b, &channels);
-    a.taps = w->kh, a.k4 *= w->kw;
-    k->run(&a, &at, in, out, count, channels);
-  }
-  eq_add_behind(&j->addend, first, count, first_channel(j, b0), first_channel(j, b1));
-  return true;
-}
-
-static void run_strips(const job *j, int64_t first, int64_t last) {
+static void run_strips(const eq_conv_job *j, int64_t first, int64_t last) {
   const int64_t item = j->conv.e.out16 ? 2 : 1;
   const int32_t *s = j->out->strides;
   const eq_strips strips = {j->x->kernels, &j->gather,  &j->conv,    j->base,
@@ -193,7 +132,7 @@ static void run_strips(const job *j, int64_t first, int64_t last) {
 enum { POINTS_BYTES = 24576 }; /* of the pixels of one block and what lies behind them */
 
 /* The same for a pointwise layer whose pixels lie at one stride. */
-static void run_points(const job *j, int64_t first, int64_t count, int b0, int b1) {
+static void run_points(const eq_conv_job *j, int64_t first, int64_t count, int b0, int b1) {
   const eq_conv_points *k = j->x->kernels->conv_points;
   const int pixel = j->conv.k4 * 4, most = POINTS_BYTES / pixel - EQ_POINTS_SLACK;
   const ptrdiff_t out_step = j->out->strides[2] * (ptrdiff_t)(j->conv.e.out16 ? 2 : 1);
@@ -203,16 +142,16 @@ static void run_points(const job *j, int64_t first, int64_t count, int b0, int b
     k->fill(bytes, j->gather.in + first * j->gather.sw, j->gather.sw, pixel, n);
     for (int b = b0; b < b1; b++) {
       int channels;
-      const eq_conv a = block_of(j, b, &channels);
+      const eq_conv a = eq_conv_block(j, b, &channels);
       k->run(&a, bytes, j->base + first * out_step, out_step, n, channels);
     }
-    eq_add_behind(&j->addend, first, n, first_channel(j, b0), first_channel(j, b1));
+    eq_add_behind(&j->addend, first, n, eq_conv_first_channel(j, b0), eq_conv_first_channel(j, b1));
     first += n, count -= n;
   }
 }
 
 /* All tiles of pixels [first, first + count), output blocks [b0, b1) counted over the groups. */
-static void run_block(const job *j, int64_t first, int count, int b0, int b1, int worker) {
+static void run_block(const eq_conv_job *j, int64_t first, int count, int b0, int b1, int worker) {
   const eq_kernels *k = j->x->kernels;
   const int mr = k->conv_mr, taps = j->conv.taps;
   const int8_t **pointers = j->x->pointers + (size_t)worker * j->x->pointer_count;
@@ -235,7 +174,7 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
   eq_output_pointers(j->base, j->out, first, count, out);
   for (int b = b0; b < b1; b++) {
     int channels;
-    eq_conv a = block_of(j, b, &channels);
+    eq_conv a = eq_conv_block(j, b, &channels);
     const int8_t *w = a.w;
     if (j->four) a.w = unpacked;
     bool packed = j->four;
@@ -256,20 +195,21 @@ static void run_block(const job *j, int64_t first, int count, int b0, int b1, in
       packed = false;
     }
   }
-  eq_add_behind(&j->addend, first, count, first_channel(j, b0), first_channel(j, b1));
+  eq_add_behind(&j->addend, first, count, eq_conv_first_channel(j, b0),
+                eq_conv_first_channel(j, b1));
 }
 
 static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
-  const job *j = arg;
+  const eq_conv_job *j = arg;
   const int mr = j->x->kernels->conv_mr;
   int64_t first = 0, last = j->pixels;
   int b0 = 0, b1 = j->groups * j->blocks;
   if (j->by_channels)
     b0 = (int)begin, b1 = (int)end;
   else
-    first = begin * mr, last = end * mr < last ? end * mr : last;
+    first = begin * j->unit, last = end * j->unit < last ? end * j->unit : last;
   const size_t bytes = (size_t)(j->groups * j->lanes) / 16 * j->conv.panel_bytes;
-  job own;
+  eq_conv_job own;
   if (j->four && bytes <= EQ_UNPACKED) { /* few: all of them before the first block */
     int8_t *w = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
     j->x->kernels->unpack4(w, j->conv.w, bytes / 2);
@@ -285,10 +225,12 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     return;
   }
   const int64_t step = (int64_t)j->block_tiles * mr;
-  const bool lines = j->lines && !j->four;
-  for (int64_t p = first; p < last; p += step) {
-    const int count = (int)(last - p < step ? last - p : step);
-    if (!lines || !run_lines(j, p, count, b0, b1)) run_block(j, p, count, b0, b1, worker);
+  for (int64_t p = first, n; p < last; p += n) {
+    n = j->lines ? eq_conv_by_lines(j, p, last, b0, b1, worker) : 0;
+    if (n) continue;
+    n = last - p < step ? last - p : step;
+    if (j->lines && n > j->gather.ow - p % j->gather.ow) n = j->gather.ow - p % j->gather.ow;
+    run_block(j, p, (int)n, b0, b1, worker);
   }
 }
 
@@ -308,34 +250,36 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const uint32_t rows = (uint32_t)(groups * lanes);
   const int8_t *weights = eq_weights(x, h);
   const size_t panel_bytes = (size_t)taps * (size_t)k4 * 64;
-  job j = {.x = x,
-           .out = out,
-           .base = eq_data(x, h->out),
-           .gather = {.in = (const int8_t *)eq_data(x, h->in0),
-                      .pad = weights + eq_weight_bytes(h, rows / 16 * panel_bytes),
-                      .sn = in->strides[0],
-                      .sh = in->strides[1],
-                      .sw = in->strides[2],
-                      .h = in->dims[1],
-                      .w = in->dims[2],
-                      .oh = out->dims[1],
-                      .ow = out->dims[2],
-                      .win = EQ_WINDOW(cmd)},
-           .conv = {.e = eq_epilogue_of(x, h),
-                    .w = weights,
-                    .panel_bytes = panel_bytes,
-                    .taps = taps,
-                    .k4 = k4},
-           .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
-           .four = h->flags & EQ_FLAG_WEIGHTS4,
-           .pixels = (int64_t)out->count / out->dims[3],
-           .groups = groups,
-           .icg = icg,
-           .ocg = ocg,
-           .lanes = lanes,
-           .blocks = (ocg + width - 1) / width,
-           .joined = groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
-  j.lines = j.joined && k->conv_lines && out->dims[2] % EQ_LINE_QUAD == 0 && ocg > 8;
+  eq_conv_job j = {.x = x,
+                   .out = out,
+                   .base = eq_data(x, h->out),
+                   .gather = {.in = (const int8_t *)eq_data(x, h->in0),
+                              .pad = weights + eq_weight_bytes(h, rows / 16 * panel_bytes),
+                              .sn = in->strides[0],
+                              .sh = in->strides[1],
+                              .sw = in->strides[2],
+                              .h = in->dims[1],
+                              .w = in->dims[2],
+                              .oh = out->dims[1],
+                              .ow = out->dims[2],
+                              .win = EQ_WINDOW(cmd)},
+                   .conv = {.e = eq_epilogue_of(x, h),
+                            .w = weights,
+                            .panel_bytes = panel_bytes,
+                            .taps = taps,
+                            .k4 = k4},
+                   .addend = eq_addend_of(x, h, cmd->addend, cmd->add_rows),
+                   .four = h->flags & EQ_FLAG_WEIGHTS4,
+                   .pixels = (int64_t)out->count / out->dims[3],
+                   .groups = groups,
+                   .icg = icg,
+                   .ocg = ocg,
+                   .lanes = lanes,
+                   .blocks = (ocg + width - 1) / width,
+                   .joined =
+                       groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
+  j.lines = k->conv_lines && groups == 1 && cmd->dw == 1 && ocg > 8 &&
+            out->dims[2] >= EQ_LINE_QUAD && (taps > 1 || cmd->sh > 1 || cmd->sw > 1);
   j.strips = groups == 1 && ocg <= 8 && eq_strips_fit(k, &j.gather, &j.conv, j.joined);
   j.points = k->conv_points && taps == 1 && cmd->sh == 1 && cmd->sw == 1 && !cmd->pt && !cmd->pl &&
              groups == 1 && even(in) && even(out) && in->dims[1] == out->dims[1] &&
@@ -350,8 +294,11 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
   const int64_t tiles = (j.pixels + k->conv_mr - 1) / k->conv_mr,
                 blocks = (int64_t)groups * j.blocks;
   j.by_channels = tiles < 2 * x->threads && blocks > tiles;
-  const int64_t outputs = j.by_channels ? j.pixels * width : k->conv_mr * (int64_t)out->dims[3];
+  /* whole rows, so that threads fill no line twice, unless they are too few */
+  const int64_t picture_rows = j.pixels / out->dims[2];
+  j.unit = j.lines && picture_rows >= 2 * x->threads ? out->dims[2] : k->conv_mr;
+  const int64_t outputs = j.by_channels ? j.pixels * width : j.unit * (int64_t)out->dims[3];
   const int64_t cost =
       outputs * taps * k4 / 50 + outputs / (j.addend.add ? 6 : 16) + 2 * k->conv_mr;
-  eq_split(x, j.by_channels ? blocks : tiles, cost, run_part, &j);
+  eq_split(x, j.by_channels ? blocks : (j.pixels + j.unit - 1) / j.unit, cost, run_part, &j);
 }

@@ -32,7 +32,7 @@ static void run_lines(const eq_strips *j, const eq_cursor *c, int64_t n, int64_t
   const int64_t pixel = j->conv->k4 * 4, columns = (n - 1) * w->sw + w->kw;
   const int64_t bytes = columns * pixel, count = (rows - 1) * w->sh + span(w);
   uint8_t lines[LINES_BYTES + LINES_SLACK];
-  const eq_line l = {g->pad, pixel, columns, w->pl - c->x * w->sw, g->w};
+  const eq_line l = {g->pad, pixel, pixel, columns, w->pl - c->x * w->sw, g->w};
   for (int64_t r = 0; r < count; r++) {
     const int64_t y = c->y * w->sh - w->pt + r;
     const bool inside = y >= 0 && y < g->h;

@@ -7,6 +7,9 @@
 /* Least scratch of a worker for 4-bit weights, where there are any. */
 enum { EQ_UNPACKED = 16384 };
 
+/* Scratch of a worker for the input rows of a convolution. */
+enum { EQ_LINES = 65536 };
+
 /* What eq_prepare found for a CONV or DWCONV. */
 typedef struct {
   const int16_t *pieces;
@@ -26,6 +29,7 @@ typedef struct {
   size_t pointer_count;
   int8_t *unpacked; /* threads * unpacked_bytes of scratch for 4-bit weights */
   size_t unpacked_bytes;
+  uint8_t *lines; /* threads * (EQ_LINES + EQ_SLACK) of scratch where kernels have conv_lines */
 } eq_context;
 
 typedef struct {
