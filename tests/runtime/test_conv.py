@@ -62,6 +62,10 @@ CONV = [
     *[Case(6, 33, hw=(5, w), out_hw=(5, w), gap=2, dtype="int16") for w in (4, 5, 7, 9, 27)],
     Case(32, 32, hw=(9, 13), out_hw=(9, 13), pad=(1, 1), extreme=True),
     Case(12, 32, hw=(9, 13), kernel=(1, 1), stride=(2, 2), pad=(0, 0), out_hw=(5, 7)),
+    # three windows meet in a step of k: 3x3 with stride 1, 6x6 with stride 2
+    Case(3, 16, hw=(9, 27), out_hw=(9, 27)),
+    Case(3, 16, hw=(9, 30), kernel=(6, 6), stride=(2, 2), pad=(2, 2), out_hw=(5, 15)),
+    Case(12, 48, hw=(9, 14), kernel=(2, 3), pad=(0, 1), out_hw=(8, 14)),
     Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(3, 2), pad=(3, 2), out_hw=(4, 9), batch=2),
     Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(1, 2), pad=(0, -2), out_hw=(9, 6)),
     Case(12, 20, hw=(9, 14), kernel=(1, 1), stride=(1, 2), pad=(0, 1), out_hw=(9, 8)),

@@ -91,26 +91,56 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const eq_lines *l, const uint8_t
 #pragma GCC unroll 24
     for (int i = 0; i < QUADS * QUAD; i++) acc[i * PANELS + j] = start;
   }
+/* an empty asm on each sum: else the epilogue takes registers away from them */
+#define ADD(i, v, w)                                                                               \
+  do {                                                                                             \
+    acc[i] = _mm512_dpbusd_epi32(acc[i], v, w);                                                    \
+    __asm__("" : "+v"(acc[i]));                                                                    \
+  } while (0)
+  if (PANELS == 1 && a->k4 * 4 == 3 * one) { /* three windows meet in each step: load it once */
+    const ptrdiff_t next = 16 * one;         /* weights of a step */
+    for (int t = 0; t < a->taps; t++, w += 2 * next) {
+      for (ptrdiff_t k = 0; k < one; k += 4, w += 64) {
+        const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + next),
+                      w2 = _mm512_loadu_si512(w + 2 * next);
+#pragma GCC unroll 6
+        for (int q = 0; q < QUADS; q++) {
+          __asm__("" : "+r"(x[q])); /* else the pointers of all pixels are kept, on the stack */
+          const uint8_t *odd = x[q] + one;
+          const uint8_t *at[QUAD + 2] = {
+              x[q], odd, x[q] + 2 * one, odd + 2 * one, x[q] + 4 * one, odd + 4 * one};
+#pragma GCC unroll 6
+          for (int c = 0; c < QUAD + 2; c++) {
+            int32_t four;
+            memcpy(&four, at[c], 4);
+            const __m512i v = _mm512_set1_epi32(four);
+            if (c < QUAD) ADD(q * QUAD + c, v, w0);
+            if (c > 0 && c <= QUAD) ADD(q * QUAD + c - 1, v, w1);
+            if (c > 1) ADD(q * QUAD + c - 2, v, w2);
+          }
+          x[q] += 4;
+        }
+      }
+#pragma GCC unroll 6
+      for (int q = 0; q < QUADS; q++) x[q] += l->tap - one;
+    }
+    return;
+  }
   for (int t = 0; t < a->taps; t++) {
     for (int k = 0; k < a->k4; k++, w += 64) {
       const __m512i w0 = _mm512_loadu_si512(w);
       const __m512i w1 = PANELS == 2 ? _mm512_loadu_si512(w + panel) : w0;
 #pragma GCC unroll 6
       for (int q = 0; q < QUADS; q++) {
-        __asm__("" : "+r"(x[q])); /* else 24 pointers are kept, on the stack */
+        __asm__("" : "+r"(x[q]));
         const uint8_t *at[QUAD] = {x[q], x[q] + one, x[q] + 2 * one, x[q] + three};
-        __m512i *to = acc + q * QUAD * PANELS;
 #pragma GCC unroll 4
-        for (int i = 0; i < QUAD; i++, to += PANELS) {
+        for (int i = 0; i < QUAD; i++) {
           int32_t four;
           memcpy(&four, at[i], 4);
           const __m512i v = _mm512_set1_epi32(four);
-          to[0] = _mm512_dpbusd_epi32(to[0], v, w0);
-          __asm__("" : "+v"(to[0])); /* else the epilogue takes registers away from the sums */
-          if (PANELS == 2) {
-            to[1] = _mm512_dpbusd_epi32(to[1], v, w1);
-            __asm__("" : "+v"(to[1]));
-          }
+          ADD((q * QUAD + i) * PANELS, v, w0);
+          if (PANELS == 2) ADD((q * QUAD + i) * PANELS + 1, v, w1);
         }
         x[q] += 4;
       }
@@ -118,6 +148,7 @@ EQ_TARGET EQ_INLINE void tile(const eq_conv *a, const eq_lines *l, const uint8_t
 #pragma GCC unroll 6
     for (int q = 0; q < QUADS; q++) x[q] += back;
   }
+#undef ADD
 }
 
 typedef void tile_fn(const eq_conv *a, const eq_lines *l, const uint8_t *const *in,
