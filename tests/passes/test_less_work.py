@@ -16,6 +16,7 @@ from edgeq.passes.parts import part_channels
 from edgeq.passes.pools import simplify_pools
 from edgeq.passes.rewrite import Builder
 from edgeq.passes.shuffles import SWAP
+from edgeq.passes.upsampling import fold_upsampling
 
 
 def start(*shape: int) -> Builder:
@@ -225,3 +226,75 @@ def test_a_shuffle_cut_inside_its_groups_stays_whole() -> None:
     y = b.emit("Reshape", [turned], {"shape": (1, 4, 5, 24)}, out="y")
     graph = graph_of(b, channels(b, y, 0, 11, "p"), channels(b, y, 11, 24, "q"))
     assert part_channels(graph) is graph
+
+
+# ---- upsampling ----
+
+
+def resize(b: Builder, x: str, factors: tuple[int, int], out: str, **attrs: object) -> str:
+    size = tuple(n * f for n, f in zip(b.shape(x)[1:3], factors, strict=True))
+    how = {"mode": "nearest", "coordinate": "asymmetric", "nearest_mode": "floor"}
+    return b.emit("Resize", [x], how | {"scales": factors, "size": size} | attrs, out=out)
+
+
+def window(b: Builder, x: str, k: tuple[int, int], pads: tuple[int, ...], **attrs: object) -> str:
+    rng = np.random.default_rng(1)
+    w = b.const("w", rng.standard_normal((5, *k, b.shape(x)[-1])) / 9)
+    window = {"strides": (1, 1), "pads": pads, "dilations": (1, 1), "group": 1} | attrs
+    return b.emit("Conv", [x, w, b.const("b", rng.standard_normal(5))], window, out="y")
+
+
+def test_a_convolution_of_an_upsampled_picture_is_transposed() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        h, w = (int(n) for n in rng.integers(1, 6, 2))
+        kh, kw = (int(n) for n in rng.integers(2, 5, 2))
+        pads = tuple(int(rng.integers(k)) for k in (kh, kw, kh, kw))
+        factors = (2 * int(rng.integers(1, 4)), 2 * int(rng.integers(1, 3)))
+        if h * factors[0] + pads[0] + pads[2] < kh or w * factors[1] + pads[1] + pads[3] < kw:
+            continue
+        b = start(1, h, w, 3)
+        half_pixel = {"coordinate": "half_pixel", "nearest_mode": "round_prefer_floor"}
+        up = resize(b, "x", factors, "up", **(half_pixel if rng.integers(2) else {}))
+        window(b, up, (kh, kw), pads, clip=(0.0, 2.0))
+        graph = graph_of(b, "y")
+        after = fold_upsampling(graph)
+        assert ops(after) == [*["Resize"] * (factors != (2, 2)), "ConvTranspose"]
+        both(graph, after, atol=2e-6)
+
+
+def test_upsampled_channels_of_a_concat_have_a_convolution_of_their_own() -> None:
+    b = start(1, 8, 8, 40)
+    small = b.emit("AvgPool", ["x"], {"kernel": (2, 2), "strides": (2, 2), "pads": (0,) * 4,
+                   "count_include_pad": False}, out="small")  # fmt: skip
+    tiny = max_pool(b, small, (1, 4), (0, 0, 0, 0), "tiny")
+    parts = [resize(b, small, (2, 2), "up2"), "x", resize(b, tiny, (2, 8), "up8")]
+    y = window(b, b.emit("Concat", parts, {"axis": 3}, out="c"), (3, 3), (1,) * 4, clip=(0.0, 1.0))
+    graph = graph_of(b, y)
+    after = fold_upsampling(graph)
+    assert ops(after)[2:] == ["Resize", "Concat", "ConvTranspose", "Conv", "Add"]
+    assert fold_upsampling(after) is after
+    both(graph, after, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("factors", "how", "kernel", "attrs"),
+    [
+        ((3, 3), {}, (3, 3), {}),  # an odd number of copies
+        ((2, 2), {"mode": "linear"}, (3, 3), {}),
+        ((2, 2), {"nearest_mode": "ceil"}, (3, 3), {}),  # the copies begin in between
+        ((2, 2), {}, (1, 1), {}),  # nothing is saved
+        ((2, 2), {}, (3, 3), {"strides": (2, 2)}),
+        ((2, 2), {}, (3, 3), {"dilations": (2, 2)}),
+    ],
+)
+def test_convolutions_that_keep_the_upsampling(
+    factors: tuple[int, int],
+    how: dict[str, object],
+    kernel: tuple[int, int],
+    attrs: dict[str, object],
+) -> None:
+    b = start(1, 6, 6, 40)
+    window(b, resize(b, "x", factors, "up", **how), kernel, (0,) * 4, **attrs)
+    graph = graph_of(b, "y")
+    assert fold_upsampling(graph) is graph

@@ -22,6 +22,7 @@ from edgeq.passes.reshapes import merge_reshapes
 from edgeq.passes.shuffles import normalise_shuffles
 from edgeq.passes.slices import merge_slices
 from edgeq.passes.twins import merge_twins
+from edgeq.passes.upsampling import fold_upsampling
 
 Pass = Callable[[Graph], Graph]
 
@@ -42,6 +43,7 @@ PASSES: tuple[Pass, ...] = (
     fold_flatten,
     simplify_pools,
     part_channels,
+    fold_upsampling,
     restore_names,
 )
 
