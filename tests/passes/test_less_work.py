@@ -16,6 +16,7 @@ from edgeq.passes.parts import part_channels
 from edgeq.passes.pools import simplify_pools
 from edgeq.passes.rewrite import Builder
 from edgeq.passes.shuffles import SWAP
+from edgeq.passes.slices import merge_slices
 from edgeq.passes.upsampling import fold_upsampling
 
 
@@ -298,3 +299,44 @@ def test_convolutions_that_keep_the_upsampling(
     window(b, resize(b, "x", factors, "up", **how), kernel, (0,) * 4, **attrs)
     graph = graph_of(b, "y")
     assert fold_upsampling(graph) is graph
+
+
+# ---- slices that a Concat joins again ----
+
+
+def test_pieces_that_a_concat_joins_again_are_the_whole() -> None:
+    b = start(1, 4, 5, 8)
+    p, q = channels(b, "x", 0, 3, "p"), channels(b, "x", 3, 8, "q")
+    b.emit("Concat", [p, q, sigmoid(b, q, "s")], {"axis": 3}, out="y")
+    graph = graph_of(b, "y")
+    after = merge_slices(graph)
+    assert [n.inputs for n in after.nodes if n.op == "Concat"] == [("x", "s")]
+    both(graph, after)
+
+
+def test_random_pieces_are_joined_in_order() -> None:
+    rng, joined = np.random.default_rng(4), 0
+    for _ in range(200):
+        b, parts, axis = start(1, 6, 6, 6), [], int(rng.integers(1, 4))
+        at = 0
+        for k in range(int(rng.integers(2, 5))):
+            low = at if rng.integers(2) and at < 6 else int(rng.integers(6))
+            at = int(rng.integers(low + 1, 7))
+            bounds = [(low, at) if i == axis else (0, n) for i, n in enumerate((1, 6, 6, 6))]
+            attrs = {"starts": tuple(s for s, _ in bounds), "ends": tuple(e for _, e in bounds)}
+            parts.append(b.emit("Slice", ["x"], attrs | {"steps": (1,) * 4}, out=f"p{k}"))
+        b.emit("Concat", parts, {"axis": axis}, out="y")
+        graph = graph_of(b, "y")
+        after = merge_slices(graph)
+        joined += after is not graph
+        both(graph, after)
+        assert merge_slices(after) is after
+    assert joined > 50
+
+
+def test_pieces_cut_along_another_axis_stay_apart() -> None:
+    b = start(1, 4, 6, 8)
+    p, q = channels(b, "x", 0, 4, "p"), channels(b, "x", 4, 8, "q")
+    b.emit("Concat", [p, q], {"axis": 2}, out="y")
+    graph = graph_of(b, "y")
+    assert merge_slices(graph) is graph

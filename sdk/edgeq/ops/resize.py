@@ -70,6 +70,21 @@ def nearest_tables(attrs: Attrs, shape: Shape) -> tuple[Array, Array]:
     return y, x
 
 
+def repetition(attrs: Attrs, shape: Shape) -> tuple[int, int] | None:
+    """How often each row and each column of x appears, or None where they are not just repeated."""
+    if attrs["mode"] != "nearest":
+        return None
+    size, (h, w) = attrs["size"], shape[1:3]
+    fy, fx = size[0] // h, size[1] // w
+    if (fy * h, fx * w) != tuple(size):
+        return None
+    ys, xs = nearest_tables(attrs, shape)
+    plain = np.array_equal(ys, np.arange(size[0]) // fy) and np.array_equal(
+        xs, np.arange(size[1]) // fx
+    )
+    return (fy, fx) if plain else None
+
+
 def linear_tables(
     attrs: Attrs, shape: Shape
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:

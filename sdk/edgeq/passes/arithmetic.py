@@ -97,7 +97,7 @@ def _factor(r: Rewrite, node: Node) -> bool:
         if data is not None:
             gain = r.const(name, data + 1)
         else:
-            gain = r.emit("Add", [s, r.const(f"{s}~one", 1.0)], out=name)
+            gain = r.emit("Add", [s, r.const(f"{s}.one", 1.0)], out=name)
         r.emit("Mul", [x, gain], node.attrs, out=node.outputs[0], name=node.name)
         return True
     return False

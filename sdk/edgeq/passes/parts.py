@@ -65,9 +65,9 @@ def _part_products(
         return False
     r.changing()
     for part, start, stop in parts:
-        ins = [x, r.const(f"{weight}~", w[start:stop]), ""]
+        ins = [x, r.const(f"{weight}.{start}", w[start:stop]), ""]
         if b is not None:
-            ins[2] = r.const(f"{bias}~", b[start:stop])
+            ins[2] = r.const(f"{bias}.{start}", b[start:stop])
         out = part.outputs[0]
         r.emit(node.op, ins, node.attrs, out=out, name=f"{node.name}.{start}")
     return True

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeq.graph.ir import Array, Graph, Node
-from edgeq.ops.resize import nearest_tables
+from edgeq.ops.resize import repetition
 from edgeq.passes.rewrite import Rewrite, plain_name
 
 SUM_MACS = 128  # a sum of its own, and a second output stage, cost at most as much per element
@@ -55,7 +55,7 @@ def _fold(r: Rewrite, node: Node, consumers: dict[str, list[Node]]) -> bool:
     name, out = plain_name(node.outputs[0]), node.outputs[0]
     halves = [_emit_half(r, node) for node in small if node is not None]
     attrs = {**a, "strides": (2, 2), "pads": pads, "output_padding": (0, 0)}
-    wide = r.const(f"{weight}~", _spread(w[..., upsampled]))
+    wide = r.const(f"{weight}.up", _spread(w[..., upsampled]))
     if whole:
         r.emit(
             "ConvTranspose", [_join(r, halves, name), wide, bias], attrs, out=out, name=node.name
@@ -65,7 +65,7 @@ def _fold(r: Rewrite, node: Node, consumers: dict[str, list[Node]]) -> bool:
     up = r.fresh(f"{name}.up")
     r.emit("ConvTranspose", [_join(r, halves, name), wide, ""], attrs, out=up)
     rest = _join(r, [i for i, s in zip(inputs, small, strict=True) if s is None], name)
-    part = r.const(f"{weight}~", w[..., ~upsampled])
+    part = r.const(f"{weight}.same", w[..., ~upsampled])
     plain = {k: v for k, v in a.items() if k != "clip"}
     same = r.emit("Conv", [rest, part, bias], plain, out=r.fresh(f"{name}.same"), name=node.name)
     r.emit("Add", [same, up], clip, out=out)
@@ -73,18 +73,10 @@ def _fold(r: Rewrite, node: Node, consumers: dict[str, list[Node]]) -> bool:
 
 
 def _half(r: Rewrite, name: str) -> Node | None:
-    """The nearest Resize that makes the value, when nothing else reads it and it repeats rows and columns
-    an even number of times."""
+    """The Resize that makes the value for one reader, if rows and columns repeat an even number of times."""
     node = r.source(name, "Resize", single=True)
-    if node is None or node.attrs["mode"] != "nearest":
-        return None
-    shape = r.shape(node.inputs[0])
-    for size, table, n in zip(
-        node.attrs["size"], nearest_tables(node.attrs, shape), shape[1:3], strict=True
-    ):
-        if size % (2 * n) or not np.array_equal(table, np.arange(size) // (size // n)):
-            return None
-    return node
+    factors = repetition(node.attrs, r.shape(node.inputs[0])) if node else None
+    return node if factors and not (factors[0] % 2 or factors[1] % 2) else None
 
 
 def _emit_half(r: Rewrite, node: Node) -> str:
