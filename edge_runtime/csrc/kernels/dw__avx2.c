@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 #include "epilogue_avx2.h"
 
-enum { MAX_PAIRS = 128 }; /* weights kept on the stack: up to 256 taps */
+enum { MAX_PAIRS = 128, GROUP = 8 }; /* pairs of weights on the stack; pixels finished together */
 #define T EQ_TARGET_AVX2
 
 typedef struct {
@@ -30,9 +30,9 @@ T EQ_INLINE void panel(const eq_dw *a, const int8_t *const *in, uint8_t *const *
     w[q] = interleave(load16(at), second);
   }
   const __m256i bias0 = eq_load256(a->e.bias + c), bias1 = eq_load256(a->e.bias + c + 8);
-  const eq_panel256 p0 = eq_panel256_of(&a->e, c, a->channels - c);
-  const eq_panel256 p1 = eq_panel256_of(&a->e, c + 8, a->channels - c - 8);
-  const int size = a->e.out16 ? 2 : 1;
+  const ptrdiff_t at = (ptrdiff_t)c * (a->e.out16 ? 2 : 1);
+  const int n = a->channels - c < 16 ? a->channels - c : 16;
+  __m256i sums[GROUP][2];
   for (int i = 0; i < pixels; i++, in += taps4) {
     __m256i acc0 = bias0, acc1 = bias1;
 #pragma GCC unroll 5
@@ -41,9 +41,10 @@ T EQ_INLINE void panel(const eq_dw *a, const int8_t *const *in, uint8_t *const *
       acc0 = _mm256_add_epi32(acc0, _mm256_madd_epi16(x.lo, w[q].lo));
       acc1 = _mm256_add_epi32(acc1, _mm256_madd_epi16(x.hi, w[q].hi));
     }
-    uint8_t *y = out[i] + (ptrdiff_t)c * size;
-    eq_store256(&a->e, &p0, acc0, y);
-    if (p1.channels) eq_store256(&a->e, &p1, acc1, y + 8 * size);
+    const int k = i % GROUP;
+    sums[k][0] = acc0, sums[k][1] = acc1;
+    if (k + 1 == GROUP || i + 1 == pixels)
+      eq_finish256(&a->e, c, n, sums[0], 2, 2, out + i - k, at, k + 1);
   }
 }
 

@@ -36,11 +36,12 @@ typedef struct {
 
 /* A table of 513 entries may be 64 straight pieces of 8 intervals: T(x) = base + ((slope * f + 64)
  * >> 7) with u = x + 32768, f = u & 1023 and piece u >> 10. pieces[k] = T[8k], and pieces[64 + k] =
- * 8 * (T[8k + 1] - T[8k]). */
-enum { EQ_PIECES = 64, EQ_LUT16_INTERVALS = 512 };
+ * 8 * (T[8k + 1] - T[8k]). Behind them, for lookups by bytes, the low bytes of the first 64, their
+ * high bytes, and those of the second 64. */
+enum { EQ_PIECES = 64, EQ_PIECES_ROOM = 4 * EQ_PIECES, EQ_LUT16_INTERVALS = 512 };
 
 /* Fill what the fast epilogues ask for, from the rows of `lanes` channels and the table. `pieces`
- * holds 2 * EQ_PIECES values and outlives `e`. */
+ * holds EQ_PIECES_ROOM values and outlives `e`. */
 void eq_prepare(eq_epilogue *e, int lanes, int16_t *pieces);
 
 /* ---- convolution: one tile of output pixels times output channels ---- */

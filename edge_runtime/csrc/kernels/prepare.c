@@ -14,6 +14,11 @@ static bool pieces_of(const int16_t *table, int16_t *pieces) {
     pieces[k] = (int16_t)base;
     pieces[EQ_PIECES + k] = (int16_t)(uint16_t)((uint32_t)slope << 3);
   }
+  uint8_t *planes = (uint8_t *)(pieces + 2 * EQ_PIECES);
+  for (int k = 0; k < 2 * EQ_PIECES; k++) {
+    uint8_t *at = planes + k / EQ_PIECES * 2 * EQ_PIECES + k % EQ_PIECES;
+    at[0] = (uint8_t)pieces[k], at[EQ_PIECES] = (uint8_t)((uint16_t)pieces[k] >> 8);
+  }
   return !wrong;
 }
 

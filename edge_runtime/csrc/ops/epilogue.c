@@ -39,7 +39,7 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
   for (uint32_t i = 0; i < p->command_count; i++)
     tables += convolves(&p->commands[i]) && p->commands[i].lut_kind == EQ_LUT_LUT16;
   eq_ready *ready = calloc(p->command_count + 1u, sizeof *ready);
-  *pieces = calloc(tables + 1, 2 * EQ_PIECES * sizeof **pieces);
+  *pieces = calloc(tables + 1, EQ_PIECES_ROOM * sizeof **pieces);
   if (!ready || !*pieces) {
     free(ready);
     return NULL;
@@ -50,7 +50,7 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
     eq_epilogue e = rows(p, h);
     eq_prepare(&e, (int)rows_of(p, h), *pieces + next);
     ready[i] = (eq_ready){e.pieces, e.words, e.small};
-    if (h->lut_kind == EQ_LUT_LUT16) next += 2 * EQ_PIECES;
+    if (h->lut_kind == EQ_LUT_LUT16) next += EQ_PIECES_ROOM;
   }
   return ready;
 }
