@@ -107,6 +107,21 @@ def product_cases() -> list[Case]:
             out.append(
                 Case("DepthwiseConv", ((1, 7, 9, c),), depthwise(), (kind,), weights=(3, 3, c))
             )
+    for c, size, stride in ((8, 3, 2), (24, 3, 2), (32, 5, 2), (58, 3, 1), (112, 3, 1), (64, 5, 1)):
+        window = depthwise(strides=(stride, stride), pads=(size // 2,) * 4)
+        for unary in ("", "Silu") if size == 3 else ("",):
+            out.append(
+                Case(
+                    "DepthwiseConv",
+                    ((1, 7, 13, c),),
+                    window,
+                    ("c8",),
+                    out="i8" if unary else "c8",
+                    weights=(size, size, c),
+                    unary=unary,
+                    note=f"{size}x{size}s{stride}",
+                )
+            )
     out += [
         Case(
             "DepthwiseConv",

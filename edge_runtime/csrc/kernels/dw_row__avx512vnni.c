@@ -5,7 +5,7 @@
  * enters as x + 128. What is left of the channels, and 5x5 with a stride of 1, goes through
  * dw_lines. */
 #if defined(__x86_64__)
-#include "epilogue_avx512.h"
+#include "dw_avx512.h"
 
 enum { SEGMENT = 16 };                        /* output columns at a time */
 enum { COLUMNS = 2 * (SEGMENT + 3) + 5 + 4 }; /* input columns they reach, at most, and slack */
@@ -49,25 +49,6 @@ EQ_TARGET EQ_INLINE void rows_of(rows4 *r, const eq_epilogue *e, int c, const in
   r->t = eq_pieces512_of(e, KIND);
 }
 
-/* 64 outputs in the order of memory. */
-EQ_TARGET EQ_INLINE __m512i outputs(const __m512i *acc, const eq_epilogue *e, const rows4 *r,
-                                    const eq_kind512 KIND, const bool GATE) {
-  const eq_scale512 *s = r->scale;
-  const __m512i a = eq_words512(acc[0], acc[1], &s[0], &s[1], NULL, e, &r->t, KIND, GATE);
-  const __m512i b = eq_words512(acc[2], acc[3], &s[2], &s[3], NULL, e, &r->t, KIND, GATE);
-  const __m512i v =
-      _mm512_packs_epi16(_mm512_adds_epi16(a, r->zp[0]), _mm512_adds_epi16(b, r->zp[1]));
-  return _mm512_min_epi8(_mm512_max_epi8(v, r->lo), r->hi);
-}
-
-/* Four rows of 64 bytes -> [channel][row] in four vectors. */
-EQ_TARGET EQ_INLINE void interleave(__m512i a, __m512i b, __m512i c, __m512i d, __m512i *to) {
-  const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
-  const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
-  to[0] = _mm512_unpacklo_epi16(ab0, cd0), to[1] = _mm512_unpackhi_epi16(ab0, cd0);
-  to[2] = _mm512_unpacklo_epi16(ab1, cd1), to[3] = _mm512_unpackhi_epi16(ab1, cd1);
-}
-
 /* Input rows of an output row's window; an absent one is the pad row with a pitch of 0. */
 typedef struct {
   const int8_t *at[5];
@@ -101,9 +82,54 @@ EQ_TARGET EQ_INLINE void fill(const eq_dw_row *a, const window *w, int x, int c,
     for (int t = 0; t < 4; t++)
       row[t] = 4 * q + t < K ? _mm512_xor_si512(column(a, w, 4 * q + t, x, c, INSIDE), flip)
                              : _mm512_setzero_si512();
-    interleave(row[0], row[1], row[2], row[3], v);
+    eq_dw_interleave(row, v);
     for (int k = 0; k < 4; k++) _mm512_storeu_si512(to + k * plane, v[k]);
   }
+}
+
+/* 64 outputs, or `channels` of them, from their words. */
+EQ_TARGET EQ_INLINE void put(uint8_t *to, const __m512i *words, const rows4 *r, int channels,
+                             __m128i tail) {
+  const __m512i low = _mm512_adds_epi16(words[0], r->zp[0]);
+  const __m512i high = _mm512_adds_epi16(words[1], r->zp[1]);
+  const __m512i v = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), r->lo), r->hi);
+  if (channels == 64) {
+    _mm512_storeu_si512(to, v);
+    return;
+  }
+  _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(v));
+  _mm_storeu_si128((__m128i *)(void *)(to + 32), _mm512_extracti32x4_epi32(v, 2));
+  eq_write512(to + 48, _mm512_extracti32x4_epi32(v, 3), channels - 48, tail);
+}
+
+/* COUNT neighbouring outputs from the columns of the first. */
+EQ_TARGET EQ_INLINE void batch(const eq_dw_row *a, const rows4 *r, const __m512i *w,
+                               const uint8_t *from, uint8_t *to, int channels, __m128i tail,
+                               const int COUNT, const int K, const eq_kind512 KIND,
+                               const bool GATE) {
+  const int quads = (K + 3) / 4, plane = COLUMNS * 64, step = 64 * a->stride;
+  __m512i acc[8][2], words[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < COUNT; i++)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) acc[2 * i + k / 2][k % 2] = r->start[k];
+#pragma GCC unroll 5
+  for (int kx = 0; kx < K; kx++)
+#pragma GCC unroll 2
+    for (int q = 0; q < quads; q++)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) {
+        const __m512i v = w[(kx * quads + q) * 4 + k];
+#pragma GCC unroll 4
+        for (int i = 0; i < COUNT; i++) {
+          __m512i *sum = &acc[2 * i + k / 2][k % 2];
+          *sum = _mm512_dpbusd_epi32(
+              *sum, _mm512_load_si512(from + (q * 4 + k) * plane + kx * 64 + i * step), v);
+        }
+      }
+  eq_dw_words(acc, r->scale, 2, &a->e, &r->t, words, 2 * COUNT, KIND, GATE);
+#pragma GCC unroll 4
+  for (int i = 0; i < COUNT; i++) put(to + i * a->out_pixel, words + 2 * i, r, channels, tail);
 }
 
 /* All outputs of channels c.. ; K is 3 or 5. buffer[quad][v][column] holds 64 bytes each. */
@@ -124,7 +150,7 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
         tap[t] = 4 * q + t < K
                      ? _mm512_loadu_si512(a->w + (ptrdiff_t)((4 * q + t) * K + kx) * a->lanes + c)
                      : _mm512_setzero_si512();
-      interleave(tap[0], tap[1], tap[2], tap[3], w + (kx * quads + q) * 4);
+      eq_dw_interleave(tap, w + (kx * quads + q) * 4);
     }
   const __m128i tail = eq_tail512((channels - 1) % 16 + 1);
   _Alignas(64) uint8_t buffer[QUADS * 4 * COLUMNS * 64];
@@ -141,28 +167,17 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
       else
         fill(a, &rows, x0 + x, c, K, false, buffer + 64 * x, plane);
     }
-    for (int i = 0; i < n; i++) {
-      __m512i acc[4] = {r.start[0], r.start[1], r.start[2], r.start[3]};
-#pragma GCC unroll 5
-      for (int kx = 0; kx < K; kx++) {
-        const uint8_t *from = buffer + 64 * (i * s + kx);
-#pragma GCC unroll 2
-        for (int q = 0; q < quads; q++, from += 4 * plane)
-#pragma GCC unroll 4
-          for (int k = 0; k < 4; k++)
-            acc[k] = _mm512_dpbusd_epi32(acc[k], _mm512_loadu_si512(from + k * plane),
-                                         w[(kx * quads + q) * 4 + k]);
-      }
-      const __m512i bytes = outputs(acc, &a->e, &r, KIND, GATE);
-      uint8_t *to = a->out + oy * a->out_line + (first + i) * a->out_pixel + c;
-      if (channels == 64) {
-        _mm512_storeu_si512(to, bytes);
-        continue;
-      }
-      _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(bytes));
-      _mm_storeu_si128((__m128i *)(void *)(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
-      eq_write512(to + 48, _mm512_extracti32x4_epi32(bytes, 3), channels - 48, tail);
+    uint8_t *to = a->out + oy * a->out_line + first * a->out_pixel + c;
+    int i = 0;
+#define BATCH(count)                                                                               \
+  for (; i + count <= n; i += count, to += count * a->out_pixel)                                   \
+    batch(a, &r, w, buffer + 64 * i * s, to, channels, tail, count, K, KIND, GATE);
+    if (KIND > EQ_PLAIN512) {
+      BATCH(4)
+      BATCH(2)
     }
+    BATCH(1)
+#undef BATCH
   }
 }
 

@@ -220,9 +220,6 @@ EQ_TARGET EQ_INLINE __m512i eq_repeat512(__m512i row, int n) {
   return _mm512_permutexvar_epi32(lane, row);
 }
 
-/* Channels c .. c + n, n <= 64, of a depthwise convolution, from lines without gaps. */
-void eq_dw_lines512(const eq_dw_row *a, int c, int n);
-
 /* Accumulators of `pixels` pixels, acc[i * panels + j] channels c + 16 * j .. , to out[i] + at.
  * `channels` > 16 needs panels = 2. */
 void eq_finish512(const eq_epilogue *e, int c, int channels, const __m512i *acc, int panels,
