@@ -14,10 +14,26 @@ EQ_TARGET EQ_INLINE __m512i eq_start512(const eq_epilogue *e, int c) {
 bool eq_conv_narrow512(const eq_conv *a, const int8_t *const *in, uint8_t *const *out, int pixels,
                        int channels);
 
+/* 17 to 24 channels of 4 * quads pixels from x + 128: in[q] is the window of pixel 4q and out[q]
+ * where its channels begin, those of 4q + 1 .. 4q + 3 lie `step` and `out_step` bytes apart, kernel
+ * rows `tap`. */
+void eq_conv_half512(const eq_conv *a, ptrdiff_t step, ptrdiff_t tap, const uint8_t *const *in,
+                     uint8_t *const *out, ptrdiff_t out_step, int quads, int channels);
+
 /* Registers of sums of `lanes` neighbouring channels of 16 / lanes neighbouring pixels; n / lanes
- * of them, one after the other, make all n = 1, 2, 4 or 8 channels. Four become 64 values at `to`.
- */
-void eq_finish_strip512(const eq_epilogue *e, int n, int lanes, const __m512i *sums, int fours,
+ * of them, one after the other, make all n = 1, 2, 4 or 8 channels. This is what their epilogue
+ * needs, for each of four such registers. */
+typedef struct {
+  eq_scale512 s[4];
+  eq_bounds512 first, second;
+  __m512i low, high; /* bounds of bytes */
+  int order;
+} eq_strip512;
+
+void eq_strip512_of(eq_strip512 *s, const eq_epilogue *e, int n, int lanes);
+
+/* Four registers become 64 values at `to`, `fours` times. */
+void eq_finish_strip512(const eq_epilogue *e, const eq_strip512 *s, const __m512i *sums, int fours,
                         uint8_t *to);
 
 /* Lanes n * j .. n * j + n - 1 of a row again and again, n a power of two. */

@@ -3,7 +3,7 @@
  * registers: 24 pixels x 16 channels or 12 x 32. */
 #if defined(__x86_64__)
 #include <string.h>
-#include "epilogue_avx512.h"
+#include "conv_avx512.h"
 
 enum { QUAD = EQ_LINE_QUAD, MOST_QUADS = EQ_MAX_MR / QUAD };
 
@@ -199,6 +199,10 @@ static tile_fn *const *tiles_of(const eq_epilogue *e) {
 
 static void run(const eq_conv *a, const eq_lines *l, const uint8_t *const *in, uint8_t *const *out,
                 int quads, int channels) {
+  if (channels > 16 && channels <= 24) {
+    eq_conv_half512(a, l->step, l->tap, in, out, l->out, quads, channels);
+    return;
+  }
   const int panels = channels > 16 ? 2 : 1, most = MOST_QUADS / panels;
   tile_fn *const *tiles = tiles_of(&a->e) + (panels - 1) * MOST_QUADS;
   for (int count = (quads + most - 1) / most; count > 0; count--) { /* tiles of nearly one size */

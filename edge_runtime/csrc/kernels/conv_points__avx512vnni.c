@@ -3,7 +3,7 @@
  * takes two of four vector pipes, and the window of the CPU is too short to find the other work. */
 #if defined(__x86_64__)
 #include <string.h>
-#include "epilogue_avx512.h"
+#include "conv_avx512.h"
 
 enum { SUMS = 16, QUAD = 4 };
 
@@ -128,8 +128,27 @@ RUN(gate_2, 2, EQ_PIECES512, true, true)
 RUN(other_1, 1, EQ_PLAIN512, false, false)
 RUN(other_2, 2, EQ_PLAIN512, false, false)
 
+/* 17 to 24 channels. The last four pixels may overlap the ones before and make the same again. */
+static void run_half(const eq_conv *a, const uint8_t *in, uint8_t *out, ptrdiff_t step, int pixels,
+                     int channels) {
+  const ptrdiff_t one = 4 * (ptrdiff_t)a->k4;
+  const uint8_t *from[QUAD];
+  uint8_t *to[QUAD];
+  for (int p = 0, quads = 0; p < pixels; p += QUAD) {
+    const int first = p < pixels - QUAD ? p : pixels - QUAD;
+    from[quads] = in + first * one, to[quads++] = out + first * step;
+    if (quads < QUAD && p + QUAD < pixels) continue;
+    eq_conv_half512(a, one, 0, from, to, step, quads, channels);
+    quads = 0;
+  }
+}
+
 static void run(const eq_conv *a, const uint8_t *in, uint8_t *out, ptrdiff_t step, int pixels,
                 int channels) {
+  if (channels > 16 && channels <= 24 && pixels >= QUAD && a->k4 >= 8) {
+    run_half(a, in, out, step, pixels, channels);
+    return;
+  }
   const bool two = channels > 16, fused = a->e.words && !a->e.out16;
   const eq_kind512 kind = eq_kind512_of(&a->e);
   run_fn *of = two ? other_2 : other_1;

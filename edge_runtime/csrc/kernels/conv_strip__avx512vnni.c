@@ -14,7 +14,7 @@ typedef struct {
   const eq_conv *a;
   const uint8_t *in;
   ptrdiff_t step, tap;
-  __m512i flip;
+  __m512i flip, start[4]; /* of each register of sums that makes all channels */
   int pixels;
 } part;
 
@@ -30,7 +30,7 @@ EQ_TARGET EQ_INLINE void pairs(const part *p, __m512i *sums, const int PIXELS, c
   __m512i acc[MOST];
 #pragma GCC unroll 4
   for (int j = 0; j < J; j++) {
-    const __m512i start = eq_pick512(eq_start512(&a->e, 0), 2, j);
+    const __m512i start = p->start[j];
 #pragma GCC unroll 4
     for (int g = 0; g < GROUPS; g++) acc[g * J + j] = start;
   }
@@ -115,13 +115,11 @@ EQ_TARGET EQ_INLINE void fours(const part *p, __m512i *sums, const int PIXELS, c
   const int GROUPS = PIXELS / 4, J = N == 8 ? 2 : 1, STEPS = N >= 4 ? 1 : 4 / N;
   const bool END = PIXELS == TAIL;
   const eq_conv *a = p->a;
-  const __m512i start = eq_start512(&a->e, 0);
   __m512i acc[MOST];
 #pragma GCC unroll 2
   for (int j = 0; j < J; j++)
 #pragma GCC unroll 8
-    for (int g = 0; g < GROUPS; g++)
-      acc[g * J + j] = N >= 4 ? eq_pick512(start, 4, j) : _mm512_setzero_si512();
+    for (int g = 0; g < GROUPS; g++) acc[g * J + j] = N >= 4 ? p->start[j] : _mm512_setzero_si512();
   const int8_t *w = a->w;
   const uint8_t *row = p->in;
   for (int t = 0; t < a->taps; t++, row += p->tap, w += 64 * a->k4)
@@ -147,7 +145,7 @@ EQ_TARGET EQ_INLINE void fours(const part *p, __m512i *sums, const int PIXELS, c
     if (N >= 4)
       sums[i] = acc[i];
     else if (i % STEPS == 0)
-      sums[i / STEPS] = _mm512_add_epi32(eq_pick512(start, N, 0), gather_sums(acc + i, N));
+      sums[i / STEPS] = _mm512_add_epi32(p->start[0], gather_sums(acc + i, N));
   }
 }
 
@@ -196,16 +194,21 @@ EQ_TARGET void eq_conv_strip__avx512vnni(const eq_conv *a, const eq_strip *s, in
   const int log = channels > 4 ? 3 : channels > 2 ? 2 : channels > 1, n = 1 << log;
   const bool near = s->step == 4 || s->step == 8;
   core_fn *const *core = cores[near][log];
-  const int lanes_each = near && n > 1 ? 2 : n < 4 ? n : 4;
+  const int lanes = near && n > 1 ? 2 : n < 4 ? n : 4;
   const int item = a->e.out16 ? 2 : 1, bytes = channels * item, size = n * item;
   const bool dense = bytes == size && s->out_step == size;
   const uint8_t *in = s->in + a->in_offset;
   uint8_t *out = s->out + a->out_offset;
-  __m512i sums[BATCH / 2] = {_mm512_setzero_si512()};
+  part p = {.a = a, .step = s->step, .tap = s->tap, .flip = _mm512_set1_epi8((char)s->flip)};
+  const __m512i start = eq_start512(&a->e, 0);
+  for (int j = 0; j < n / lanes; j++) p.start[j] = eq_pick512(start, lanes, j);
+  eq_strip512 constants;
+  eq_strip512_of(&constants, &a->e, n, lanes);
+  __m512i sums[BATCH / 2];
+  for (int i = 0; i < 8 && n < 4; i++) sums[i] = _mm512_setzero_si512(); /* all may not be made */
   for (; pixels > 0; pixels -= BATCH) {
     _Alignas(64) uint8_t values[BATCH * 8 * 2];
     const int batch = pixels < BATCH ? (int)pixels : BATCH;
-    part p = {a, in, s->step, s->tap, _mm512_set1_epi8((char)s->flip), 0};
     for (int i = 0; i < batch; i += p.pixels) {
       __m512i *to = sums + i * n / 16;
       p.in = in + i * s->step;
@@ -217,7 +220,7 @@ EQ_TARGET void eq_conv_strip__avx512vnni(const eq_conv *a, const eq_strip *s, in
     }
     const int blocks = (batch * n + 63) / 64;
     uint8_t *to = dense && batch * n % 64 == 0 ? out : values;
-    eq_finish_strip512(&a->e, n, lanes_each, sums, blocks, to);
+    eq_finish_strip512(&a->e, &constants, sums, blocks, to);
     if (to != out && dense)
       memcpy(out, values, (size_t)(batch * size));
     else if (to != out)

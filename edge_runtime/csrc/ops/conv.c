@@ -278,9 +278,7 @@ void eq_run_conv(const eq_context *x, const eq_head *h) {
                    .blocks = (ocg + width - 1) / width,
                    .joined =
                        groups == 1 && cmd->kw > 1 && cmd->dw == 1 && in->strides[2] == k4 * 4};
-  /* conv has a tile of a panel and a half, which pays where there is much to multiply */
-  const bool half = ocg > 16 && ocg <= 24 && taps * k4 >= 64;
-  j.lines = k->conv_lines && groups == 1 && cmd->dw == 1 && ocg > 8 && !half &&
+  j.lines = k->conv_lines && groups == 1 && cmd->dw == 1 && ocg > 8 &&
             out->dims[2] >= EQ_LINE_QUAD && (taps > 1 || cmd->sh > 1 || cmd->sw > 1);
   j.strips = groups == 1 && ocg <= 8 && eq_strips_fit(k, &j.gather, &j.conv, j.joined);
   j.points = k->conv_points && taps == 1 && cmd->sh == 1 && cmd->sw == 1 && !cmd->pt && !cmd->pl &&
