@@ -1,7 +1,7 @@
 /* epilogue_avx512.h: the epilogue in AVX-512, equal to epilogue.h lane by lane. After a rounding
- * everything is int16, 32 values in a register, because saturation is the clamp of the law:
- * eq_prepare says where that holds (e->words). vpackssdw puts two registers of accumulators side by
- * side in every 128-bit lane; vpunpck* undo it. */
+ * everything is int16, 32 values in a register, because saturation is the clamp of the law and no
+ * product leaves int32: eq_prepare says where that holds (e->words). vpackssdw puts two registers
+ * of accumulators side by side in every 128-bit lane; vpunpck* undo it. */
 #ifndef EDGEQ_EPILOGUE_AVX512_H
 #define EDGEQ_EPILOGUE_AVX512_H
 #include <immintrin.h>
@@ -10,11 +10,11 @@
 
 #define EQ_TARGET EQ_TARGET_AVX512VNNI
 
-/* SMALL: no table and e->small. The others take any multiplier. */
-typedef enum { EQ_SMALL512, EQ_PLAIN512, EQ_PIECES512, EQ_TABLE512, EQ_BYTES512 } eq_kind512;
+/* SMALL: no table. */
+typedef enum { EQ_SMALL512, EQ_PIECES512, EQ_TABLE512, EQ_BYTES512 } eq_kind512;
 
 static inline eq_kind512 eq_kind512_of(const eq_epilogue *e) {
-  if (e->lut_kind == EQ_LUT_NONE) return e->small ? EQ_SMALL512 : EQ_PLAIN512;
+  if (e->lut_kind == EQ_LUT_NONE) return EQ_SMALL512;
   if (e->lut_kind == EQ_LUT_LUT8) return EQ_BYTES512;
   return e->pieces ? EQ_PIECES512 : EQ_TABLE512;
 }
@@ -89,24 +89,12 @@ EQ_TARGET EQ_INLINE eq_scale512 eq_scale512_of(const eq_epilogue *e, int c) {
   return (eq_scale512){_mm512_loadu_ps(e->m + c), eq_after512(e, _mm512_loadu_ps(e->r + c))};
 }
 
-/* Saturation cuts what is too low; vcvtps2dq makes 2^31 and more INT_MIN, so the top is cut here.
- */
-EQ_TARGET EQ_INLINE __m512i eq_round512(__m512 v) {
-  return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(32767.0f)));
-}
-
 /* The last rounding of two registers, packed. int16 outputs need their zero points `zero` before
  * saturation, the others (NULL) after it. */
-EQ_TARGET EQ_INLINE __m512i eq_pack512(__m512 a, __m512 b, const __m512i *zero, const bool SMALL) {
-  if (zero) {
-    const __m512 low = _mm512_set1_ps(-EQ_FAR), high = _mm512_set1_ps(EQ_FAR);
-    a = _mm512_min_ps(_mm512_max_ps(a, low), high);
-    b = _mm512_min_ps(_mm512_max_ps(b, low), high);
-    return _mm512_packs_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), zero[0]),
-                              _mm512_add_epi32(_mm512_cvtps_epi32(b), zero[1]));
-  }
-  if (SMALL) return _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
-  return _mm512_packs_epi32(eq_round512(a), eq_round512(b));
+EQ_TARGET EQ_INLINE __m512i eq_pack512(__m512 a, __m512 b, const __m512i *zero) {
+  __m512i ia = _mm512_cvtps_epi32(a), ib = _mm512_cvtps_epi32(b);
+  if (zero) ia = _mm512_add_epi32(ia, zero[0]), ib = _mm512_add_epi32(ib, zero[1]);
+  return _mm512_packs_epi32(ia, ib);
 }
 
 /* Two registers of accumulators -> 32 int16 without the last bounds and, unless given as `zero`,
@@ -117,8 +105,8 @@ EQ_TARGET EQ_INLINE __m512i eq_words512(__m512i a, __m512i b, const eq_scale512 
                                         const eq_kind512 KIND, const bool GATE) {
   const __m512 fa = _mm512_cvtepi32_ps(a), fb = _mm512_cvtepi32_ps(b);
   const __m512 va = _mm512_mul_ps(fa, sa->m), vb = _mm512_mul_ps(fb, sb->m);
-  if (KIND <= EQ_PLAIN512) return eq_pack512(va, vb, zero, KIND == EQ_SMALL512);
-  __m512i x = eq_pack512(va, vb, NULL, false);
+  if (KIND == EQ_SMALL512) return eq_pack512(va, vb, zero);
+  __m512i x = eq_pack512(va, vb, NULL);
   if (KIND == EQ_BYTES512) {
     x = _mm512_adds_epi16(x, _mm512_set1_epi16((short)e->pre_zero));
     x = _mm512_max_epi16(_mm512_min_epi16(x, _mm512_set1_epi16(127)), _mm512_set1_epi16(-128));
@@ -131,7 +119,7 @@ EQ_TARGET EQ_INLINE __m512i eq_words512(__m512i a, __m512i b, const eq_scale512 
   const __m512 tb = _mm512_cvtepi32_ps(_mm512_unpackhi_epi16(none, x));
   const __m512 ra = GATE ? _mm512_mul_ps(fa, sa->r) : sa->r;
   const __m512 rb = GATE ? _mm512_mul_ps(fb, sb->r) : sb->r;
-  return eq_pack512(_mm512_mul_ps(ra, ta), _mm512_mul_ps(rb, tb), zero, false);
+  return eq_pack512(_mm512_mul_ps(ra, ta), _mm512_mul_ps(rb, tb), zero);
 }
 
 /* Zero points and bounds of two registers. */
@@ -160,21 +148,24 @@ EQ_TARGET EQ_INLINE eq_bounds512 eq_bounds512_of(const eq_epilogue *e, int ca, i
 #undef ROW
 }
 
-/* 64 bytes in the order of memory from two eq_words512 with the same bounds: the four registers of
- * accumulators they came from follow each other. */
+/* 64 bytes in the order of memory from two eq_words512 with their zero points: the four registers
+ * of accumulators they came from follow each other. */
+EQ_TARGET EQ_INLINE __m512i eq_join512(__m512i first, __m512i second, __m512i lo, __m512i hi) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i v = _mm512_packs_epi16(first, second);
+  return _mm512_permutexvar_epi32(order, _mm512_min_epi8(_mm512_max_epi8(v, lo), hi));
+}
+
+/* The same from words without, which have one row of them in common. */
 EQ_TARGET EQ_INLINE __m512i eq_quad512(__m512i first, __m512i second, __m512i zp, __m512i lo,
                                        __m512i hi) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512i v = _mm512_packs_epi16(_mm512_adds_epi16(first, zp), _mm512_adds_epi16(second, zp));
-  v = _mm512_min_epi8(_mm512_max_epi8(v, lo), hi);
-  return _mm512_permutexvar_epi32(order, v);
+  return eq_join512(_mm512_adds_epi16(first, zp), _mm512_adds_epi16(second, zp), lo, hi);
 }
 
 /* 16-bit outputs: the two registers of accumulators follow each other. */
-EQ_TARGET EQ_INLINE __m512i eq_pair512(__m512i words, const eq_bounds512 *b) {
+EQ_TARGET EQ_INLINE __m512i eq_pair512(__m512i words, __m512i lo, __m512i hi) {
   const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-  const __m512i v = _mm512_min_epi16(_mm512_max_epi16(words, b->lo), b->hi);
-  return _mm512_permutexvar_epi64(order, v);
+  return _mm512_permutexvar_epi64(order, _mm512_min_epi16(_mm512_max_epi16(words, lo), hi));
 }
 
 /* A shuffle that brings bytes n - 8 .. (n >= 8) or n - 4 .. (4 <= n < 8) of a register to its
@@ -210,6 +201,16 @@ EQ_TARGET EQ_INLINE void eq_write_two512(uint8_t *out, __m256i v, int n, __m128i
     _mm_storeu_si128((__m128i *)(void *)out, _mm256_castsi256_si128(v));
     eq_write512(out + 16, _mm256_extracti128_si256(v, 1), n - 16, tail);
   }
+}
+
+/* The first n <= 32 int16 of v. */
+EQ_TARGET EQ_INLINE void eq_write_words512(uint8_t *out, __m512i v, int n) {
+  if (n == 32)
+    _mm512_storeu_si512(out, v);
+  else if (n == 16)
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm512_castsi512_si256(v));
+  else
+    _mm512_mask_storeu_epi16(out, ((__mmask32)1 << n) - 1, v);
 }
 
 /* Repeat the first `n` lanes, n a power of two. */

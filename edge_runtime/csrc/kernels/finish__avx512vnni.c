@@ -73,7 +73,8 @@ EQ_TARGET EQ_INLINE void few(const eq_epilogue *e, int c, int n, const __m512i *
   eq_words512(acc[i], acc[(i) + 1 < count ? (i) + 1 : (i)], &s, &s, e->out16 ? b.zero : NULL, e,   \
               t, KIND, GATE)
   if (e->out16) {
-    for (int i = 0; i < count; i += 2) _mm512_store_si512(bytes + 32 * i, eq_pair512(WORDS(i), &b));
+    for (int i = 0; i < count; i += 2)
+      _mm512_store_si512(bytes + 32 * i, eq_pair512(WORDS(i), b.lo, b.hi));
   } else {
     for (int i = 0; i < count; i += 4) {
       const __m512i first = WORDS(i), second = i + 2 < count ? WORDS(i + 2) : first;
@@ -133,12 +134,10 @@ EQ_TARGET EQ_INLINE void wide(const eq_epilogue *e, int c, int n, const __m512i 
   const eq_bounds512 b = eq_bounds512_of(e, c, c);
   for (int i = 0; i < pixels; i += 2, acc += 2 * step) {
     const int second = i + 1 < pixels;
-    const __m512i v =
-        eq_pair512(eq_words512(acc[0], acc[second * step], &s, &s, b.zero, e, t, KIND, GATE), &b);
-    int16_t two[32];
-    _mm512_storeu_si512(two, v);
-    memcpy(out[i] + at, two, (size_t)n * 2);
-    if (second) memcpy(out[i + 1] + at, two + 16, (size_t)n * 2);
+    const __m512i v = eq_pair512(
+        eq_words512(acc[0], acc[second * step], &s, &s, b.zero, e, t, KIND, GATE), b.lo, b.hi);
+    eq_write_words512(out[i] + at, v, n);
+    if (second) eq_write_words512(out[i + 1] + at, _mm512_shuffle_i64x2(v, v, 0xee), n);
   }
 }
 
@@ -183,7 +182,6 @@ EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const
     }                                                                                              \
   }
 FINISH(small, EQ_SMALL512, false)
-FINISH(plain, EQ_PLAIN512, false)
 FINISH(pieces, EQ_PIECES512, false)
 FINISH(pieces_gate, EQ_PIECES512, true)
 FINISH(table, EQ_TABLE512, false)
@@ -193,7 +191,6 @@ FINISH(bytes, EQ_BYTES512, false)
 typedef void finish_fn(const eq_epilogue *, int, int, const __m512i *, int, uint8_t *const *,
                        ptrdiff_t, int);
 static finish_fn *const kinds[][2] = {[EQ_SMALL512] = {small, small},
-                                      [EQ_PLAIN512] = {plain, plain},
                                       [EQ_PIECES512] = {pieces, pieces_gate},
                                       [EQ_TABLE512] = {table, table_gate},
                                       [EQ_BYTES512] = {bytes, bytes}};

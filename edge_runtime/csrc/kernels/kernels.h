@@ -30,8 +30,8 @@ typedef struct {
   int32_t pre_zero;
   /* from eq_prepare */
   const int16_t *pieces; /* of a LUT16 table of 64 straight pieces, or NULL */
-  bool words; /* saturating int16 arithmetic after each rounding gives the law's integers */
-  bool small; /* every |m| < 0.5: no product of an accumulator leaves int32 */
+  bool words; /* no product leaves int32, and saturating int16 arithmetic after each rounding gives
+                 the law's integers */
 } eq_epilogue;
 
 /* A table of 513 entries may be 64 straight pieces of 8 intervals: T(x) = base + ((slope * f + 64)
@@ -40,9 +40,9 @@ typedef struct {
  * high bytes, and those of the second 64. */
 enum { EQ_PIECES = 64, EQ_PIECES_ROOM = 4 * EQ_PIECES, EQ_LUT16_INTERVALS = 512 };
 
-/* Fill what the fast epilogues ask for, from the rows of `lanes` channels and the table. `pieces`
- * holds EQ_PIECES_ROOM values and outlives `e`. */
-void eq_prepare(eq_epilogue *e, int lanes, int16_t *pieces);
+/* Fill what the fast epilogues ask for, from the rows of `lanes` channels, the table and how many
+ * products a sum has at most. `pieces` holds EQ_PIECES_ROOM values and outlives `e`. */
+void eq_prepare(eq_epilogue *e, int lanes, int64_t products, int16_t *pieces);
 
 /* ---- convolution: one tile of output pixels times output channels ---- */
 

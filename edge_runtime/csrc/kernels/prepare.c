@@ -1,5 +1,5 @@
 /* prepare.c: what a layer's epilogue has in common for all of its tiles, found once per run. */
-#include <string.h>
+#include <math.h>
 #include "../isa.h"
 #include "kernels.h"
 
@@ -22,24 +22,25 @@ static bool pieces_of(const int16_t *table, int16_t *pieces) {
   return !wrong;
 }
 
-/* Bits of |x|; floats that are not NaN compare as these do. */
-static uint32_t magnitude(const float *x) {
-  uint32_t bits;
-  memcpy(&bits, x, sizeof bits);
-  return bits & 0x7fffffff;
+/* Far enough from 2^31 that three roundings do not reach it. */
+static const double LIMIT = 0x1p30;
+
+/* True when the products of channel c stay in int32 and the multiplier behind a table is large
+ * enough to be scaled by 2^-16. */
+static bool tame(const eq_epilogue *e, int c, double products) {
+  const double most = products * 128 * 128 + fabs((double)e->bias[c]);
+  const double sum = most < 0x1p31 ? most : 0x1p31, r = fabs((double)e->r[c]);
+  if (sum * fabs((double)e->m[c]) >= LIMIT) return false;
+  if (e->lut_kind == EQ_LUT_NONE || (!e->step && !e->gate)) return true;
+  return (r == 0 || r >= 1e-30) && 32768 * r * (e->gate ? sum : 1) < LIMIT;
 }
 
-void eq_prepare(eq_epilogue *e, int lanes, int16_t *pieces) {
-  const uint32_t half = 0x3f000000, least = 0x0da24260; /* 0.5 and 1e-30 */
-  uint32_t wide = 0, far = 0, tiny = 0;
+void eq_prepare(eq_epilogue *e, int lanes, int64_t products, int16_t *pieces) {
+  e->words = true;
   for (int c = 0; c < lanes; c++) {
-    wide |= magnitude(e->m + c) >= half;
-    far |= (uint32_t)e->zp[c] + 16384 > 32768;
+    const bool far = e->zp[c] < -16384 || e->zp[c] > 16384;
+    e->words &= tame(e, c, (double)products) && (e->out16 || !far);
   }
-  for (int c = 0; c < lanes && e->lut_kind != EQ_LUT_NONE; c++)
-    tiny |= magnitude(e->r + c) - 1 < least - 1;
-  e->small = !wide;
-  e->words = !tiny && (e->out16 || !far);
   if (e->lut_kind == EQ_LUT_LUT8) {
     e->words &= e->pre_zero >= -16384 && e->pre_zero <= 16384;
   } else if (e->lut_kind == EQ_LUT_LUT16) {

@@ -10,6 +10,16 @@ static uint32_t rows_of(const eq_program *p, const eq_head *h) {
   return groups * eq_lanes(channels / groups);
 }
 
+/* Products of one sum. */
+static int64_t products_of(const eq_program *p, const eq_head *h) {
+  if (h->opcode == EQ_OP_DWCONV) {
+    const eq_cmd_dwconv *dw = (const void *)h;
+    return (int64_t)dw->kh * dw->kw;
+  }
+  const eq_cmd_conv *conv = (const void *)h;
+  return (int64_t)conv->kh * conv->kw * (p->tensors[h->in0].dims[3] / (int32_t)conv->groups);
+}
+
 static eq_epilogue rows(const eq_program *p, const eq_head *h) {
   const uint32_t lanes = rows_of(p, h);
 #define ROW(name) eq_row(p, h->qparams, lanes, EQ_CONV_ROW_##name) /* as those of DWCONV */
@@ -48,8 +58,8 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
     const eq_head *h = &p->commands[i];
     if (!convolves(h)) continue;
     eq_epilogue e = rows(p, h);
-    eq_prepare(&e, (int)rows_of(p, h), *pieces + next);
-    ready[i] = (eq_ready){e.pieces, e.words, e.small};
+    eq_prepare(&e, (int)rows_of(p, h), products_of(p, h), *pieces + next);
+    ready[i] = (eq_ready){e.pieces, e.words};
     if (h->lut_kind == EQ_LUT_LUT16) next += EQ_PIECES_ROOM;
   }
   return ready;
@@ -58,6 +68,6 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
 eq_epilogue eq_epilogue_of(const eq_context *x, const eq_head *h) {
   const eq_ready *ready = &x->ready[h - x->program->commands];
   eq_epilogue e = rows(x->program, h);
-  e.pieces = ready->pieces, e.words = ready->words, e.small = ready->small;
+  e.pieces = ready->pieces, e.words = ready->words;
   return e;
 }

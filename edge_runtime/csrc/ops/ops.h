@@ -13,7 +13,7 @@ enum { EQ_LINES = 65536 };
 /* What eq_prepare found for a CONV or DWCONV. */
 typedef struct {
   const int16_t *pieces;
-  bool words, small;
+  bool words;
 } eq_ready;
 
 /* Everything a command may touch while it runs. */

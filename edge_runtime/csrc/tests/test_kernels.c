@@ -31,7 +31,7 @@ static int8_t *bytes(size_t n, int low, int high) {
 }
 
 static void prepare(eq_epilogue *e, int lanes) {
-  eq_prepare(e, lanes, guarded(EQ_PIECES_ROOM * sizeof(int16_t)));
+  eq_prepare(e, lanes, 1 << 12, guarded(EQ_PIECES_ROOM * sizeof(int16_t)));
 }
 
 /* Rows of `lanes` channels; wsum is set by the caller. */
