@@ -35,6 +35,19 @@ def elementwise_cases() -> list[Case]:
             for o in ("i8", "c8", "i16")
         ]
     out += [
+        *[
+            Case(
+                op,
+                ((1, 5, 6, c), (1, 5, 6, c) if op == "Add" else (1, 1, 1, c)),
+                {},
+                kinds,
+                out=kinds[0],
+            )
+            for op in ("Add", "Mul")
+            for c in (24, 58, 64)
+            for kinds in (("i8", "i8"), ("c8", "i8"))
+        ],
+        Case("Unary", ((1, 5, 6, 80),), {"kind": "Sigmoid"}, ("i16",), out="i16", note="Sigmoid"),
         Case("PRelu", (x,), {}, ("i8",), weights=(19,)),
         Case("PRelu", (x,), {}, ("c8",), weights=(19,), out="c8"),
         Case("Div", (x, ()), {}, ("i8", "i8"), note="by-scalar"),

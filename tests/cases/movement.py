@@ -57,6 +57,7 @@ def movement_cases() -> list[Case]:
         ),
         Case("MaxPool", (x,), pool(2, strides=(2, 2), pads=(0, 0, 1, 1)), ("c8",), out="c8"),
         Case("MaxPool", ((1, 13, 13, 32),), pool(5, pads=(2, 2, 2, 2))),
+        Case("MaxPool", ((1, 9, 11, 24),), pool(3, strides=(2, 2), pads=(1, 1, 1, 1))),
         Case("MaxPool", (x,), pool(3, pads=(1, 1, 1, 1)), ("i16",), out="i16"),
         Case("AvgPool", (x,), pool(3, pads=(1, 1, 1, 1), count_include_pad=False)),
         Case(

@@ -198,6 +198,29 @@ typedef struct {
   const int32_t *zp;
 } eq_reals;
 
+/* y[i][c] = the largest x[i * step + t * tap + c] over `taps` >= 1 values of t. */
+typedef struct {
+  const int8_t *x;
+  int8_t *y;
+  ptrdiff_t step, tap, sy;
+  int taps;
+  int64_t n, pixels; /* channels c, pixels i */
+} eq_maxima;
+
+/* Table functions of whole pixels: int8 by 256 entries; int16 by 513 whose steps fit int16. */
+typedef struct {
+  const void *x;
+  void *y;
+  ptrdiff_t sx, sy; /* elements between pixels */
+  int n;            /* values of a pixel */
+  int64_t pixels;
+  bool in8, out16;
+  const int16_t *table;
+  const int16_t *pieces; /* as in eq_epilogue */
+  const float *r;        /* of the step behind the table; NULL without */
+  const int32_t *zp, *lo, *hi;
+} eq_lookup;
+
 typedef struct {
   const double *ratio;
   const int32_t *zx, *zp, *lo, *hi;
@@ -211,6 +234,7 @@ typedef struct {
   eq_ew_fn *add, *mul, *mul_narrow, *div, *prelu, *requant;
   void (*lut8)(int32_t *x, const int16_t *table, int n);
   void (*lut16)(int32_t *x, const int16_t *table, int n);
+  void (*look_up)(const eq_lookup *l); /* NULL: use lut8 and lut16. y may be x */
   /* edge rules; quantize returns true when x holds a NaN */
   bool (*quantize)(int32_t *y, const float *x, float scale, int32_t zp, int32_t lo, int32_t hi,
                    int n);
@@ -224,9 +248,9 @@ typedef struct {
   void (*step)(int32_t *x, const float *r, const int32_t *zp, const int32_t *lo, const int32_t *hi,
                int n);
   void (*max)(int32_t *y, const int32_t *x, int n);
-  void (*max_window)(int8_t *y, const int8_t *x, int rows, int columns, ptrdiff_t row,
-                     ptrdiff_t column, int n);
-  void (*sum_pixels)(int32_t *acc, const int8_t *x, ptrdiff_t stride, int pixels, int n);
+  void (*maxima)(const eq_maxima *m);
+  /* acc[c] += the sum of x[i * stride + c] over i < pixels */
+  void (*sum_pixels)(int32_t *acc, const int8_t *x, ptrdiff_t stride, int64_t pixels, int n);
   void (*sum)(int32_t *y, const int32_t *x, int n);
   void (*sum64)(int64_t *y, const int32_t *x, int n);
   /* y = mean of `valid` values divided by `count`, from their sums */
@@ -238,8 +262,15 @@ typedef struct {
   void (*mac)(int32_t *y, int32_t a, const int8_t *b, ptrdiff_t stride, int32_t zb, int n);
   int32_t (*dot)(const int8_t *a, ptrdiff_t sa, int32_t za, const int8_t *b, ptrdiff_t sb,
                  int32_t zb, int n);
-  void (*lerp)(int8_t *y, ptrdiff_t stride, const int8_t *const *corner, ptrdiff_t in_stride,
-               int32_t wy, int32_t wx, int n);
+  /* contiguous channels of four corners */
+  void (*lerp)(int8_t *y, const int8_t *const *corner, int32_t wy, int32_t wx, int n);
+  /* pixel i of y is pixel at[i] of x; strides in bytes */
+  void (*pick)(uint8_t *y, ptrdiff_t sy, const uint8_t *x, ptrdiff_t sx, const int32_t *at,
+               int64_t count, int64_t bytes);
+  /* softmax: y = exp(x - top) in Q0.30, returns their sum; y = clamp(rint(f32(x) * k) + zp) */
+  uint64_t (*exps)(uint32_t *y, const int32_t *x, int32_t top, const uint32_t *fine,
+                   const uint32_t *coarse, int n);
+  void (*shares)(int32_t *y, const uint32_t *x, float k, int32_t zp, int32_t lo, int32_t hi, int n);
 } eq_rows;
 
 /* ---- the table one model uses ---- */

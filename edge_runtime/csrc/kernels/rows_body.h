@@ -118,47 +118,54 @@ ROW max(int32_t *restrict y, const int32_t *restrict x, int n) {
   for (int i = 0; i < n; i++) y[i] = y[i] > x[i] ? y[i] : x[i];
 }
 
-/* The largest of a window of rows x columns pixels. Vectors of 64 to 8 channels by hand, in the
- * portable notation of GCC and Clang: the compiler's own loop is mostly its scalar tail. */
+/* The largest of some bytes. Vectors of 64 to 8 channels by hand, in the portable notation of GCC
+ * and Clang: the compiler's own loop is mostly its scalar tail. The last one overlaps. */
+#ifndef EQ_MAXIMA
+#define EQ_MAXIMA maxima
 #define MAX_BLOCKS(bytes)                                                                          \
-  for (; i + (bytes) <= n; i += (bytes)) {                                                         \
+  for (; m->n >= (bytes) && c < m->n; c += (bytes)) {                                              \
     typedef int8_t block __attribute__((vector_size(bytes)));                                      \
-    block a, b;                                                                                    \
-    memcpy(&a, x + i, sizeof a);                                                                   \
-    for (int ky = 0; ky < rows; ky++)                                                              \
-      for (int kx = 0; kx < columns; kx++) {                                                       \
-        memcpy(&b, x + i + ky * row + kx * column, sizeof b);                                      \
+    if (c > m->n - (bytes)) c = m->n - (bytes);                                                    \
+    for (int64_t i = 0; i < m->pixels; i++) {                                                      \
+      const int8_t *x = m->x + i * m->step + c;                                                    \
+      block a, b;                                                                                  \
+      memcpy(&a, x, sizeof a);                                                                     \
+      for (int t = 1; t < m->taps; t++) {                                                          \
+        memcpy(&b, x + t * m->tap, sizeof b);                                                      \
         const block larger = a > b;                                                                \
         a = (a & larger) | (b & ~larger);                                                          \
       }                                                                                            \
-    memcpy(y + i, &a, sizeof a);                                                                   \
+      memcpy(m->y + i * m->sy + c, &a, sizeof a);                                                  \
+    }                                                                                              \
   }
 
-ROW max_window(int8_t *restrict y, const int8_t *restrict x, int rows, int columns, ptrdiff_t row,
-               ptrdiff_t column, int n) {
-  int i = 0;
+ROW maxima(const eq_maxima *m) {
+  int64_t c = 0;
   MAX_BLOCKS(64)
   MAX_BLOCKS(32)
   MAX_BLOCKS(16)
   MAX_BLOCKS(8)
-  for (; i < n; i++) {
-    int8_t most = x[i];
-    for (int ky = 0; ky < rows; ky++)
-      for (int kx = 0; kx < columns; kx++) {
-        const int8_t v = x[i + ky * row + kx * column];
+  for (; c < m->n; c++)
+    for (int64_t i = 0; i < m->pixels; i++) {
+      int8_t most = -128;
+      for (int t = 0; t < m->taps; t++) {
+        const int8_t v = m->x[i * m->step + t * m->tap + c];
         most = v > most ? v : most;
       }
-    y[i] = most;
-  }
+      m->y[i * m->sy + c] = most;
+    }
 }
+#endif
 
+#ifndef EQ_SUM_PIXELS
+#define EQ_SUM_PIXELS sum_pixels
 /* acc[c] += the sum of `pixels` values x[i * stride + c]; sums of 256 of them fit 16 bits. */
 #define SUM_BLOCKS(lanes)                                                                          \
   for (; c + (lanes) <= n; c += (lanes)) {                                                         \
     typedef int8_t bytes __attribute__((vector_size(lanes)));                                      \
     typedef int16_t words __attribute__((vector_size(2 * (lanes))));                               \
     const int8_t *p = x + c;                                                                       \
-    for (int left = pixels; left > 0; left -= 256) {                                               \
+    for (int64_t left = pixels; left > 0; left -= 256) {                                           \
       words s = {0};                                                                               \
       for (int i = 0; i < 256 && i < left; i++, p += stride) {                                     \
         bytes v;                                                                                   \
@@ -169,15 +176,16 @@ ROW max_window(int8_t *restrict y, const int8_t *restrict x, int rows, int colum
     }                                                                                              \
   }
 
-ROW sum_pixels(int32_t *restrict acc, const int8_t *restrict x, ptrdiff_t stride, int pixels,
+ROW sum_pixels(int32_t *restrict acc, const int8_t *restrict x, ptrdiff_t stride, int64_t pixels,
                int n) {
   int c = 0;
   SUM_BLOCKS(32)
   SUM_BLOCKS(16)
   SUM_BLOCKS(8)
   for (; c < n; c++)
-    for (int i = 0; i < pixels; i++) acc[c] += x[i * stride + c];
+    for (int64_t i = 0; i < pixels; i++) acc[c] += x[i * stride + c];
 }
+#endif
 
 ROW sum(int32_t *restrict y, const int32_t *restrict x, int n) {
   for (int i = 0; i < n; i++) y[i] += x[i];
@@ -219,16 +227,56 @@ EQ_TARGET static int32_t dot(const int8_t *restrict a, ptrdiff_t sa, int32_t za,
 }
 
 /* corner: the four source pixels, top left, top right, bottom left, bottom right. */
-ROW lerp(int8_t *restrict y, ptrdiff_t stride, const int8_t *const *corner, ptrdiff_t in_stride,
-         int32_t wy, int32_t wx, int n) {
+#ifndef EQ_LERP
+#define EQ_LERP lerp
+ROW lerp(int8_t *restrict y, const int8_t *const *corner, int32_t wy, int32_t wx, int n) {
   const int8_t *p = corner[0], *q = corner[1], *u = corner[2], *v = corner[3];
-  if (stride == 1 && in_stride == 1)
-    for (int i = 0; i < n; i++) y[i] = (int8_t)eq_lerp(p[i], q[i], u[i], v[i], wy, wx);
-  else
-    for (int i = 0; i < n; i++) {
-      const ptrdiff_t k = i * in_stride;
-      y[i * stride] = (int8_t)eq_lerp(p[k], q[k], u[k], v[k], wy, wx);
-    }
+  for (int i = 0; i < n; i++) y[i] = (int8_t)eq_lerp(p[i], q[i], u[i], v[i], wy, wx);
+}
+#endif
+
+/* Pixels of `bytes` >= 8 in vectors, the last one over the one before. */
+#define COPY_BLOCKS(width)                                                                         \
+  if (bytes >= (width)) {                                                                          \
+    typedef uint8_t block __attribute__((vector_size(width)));                                     \
+    for (int64_t k = 0; k < count; k++, y += sy) {                                                 \
+      const uint8_t *from = x + at[k] * sx;                                                        \
+      for (int64_t i = 0;; i += (width)) {                                                         \
+        if (i > bytes - (width)) i = bytes - (width);                                              \
+        block v;                                                                                   \
+        memcpy(&v, from + i, sizeof v);                                                            \
+        memcpy(y + i, &v, sizeof v);                                                               \
+        if (i == bytes - (width)) break;                                                           \
+      }                                                                                            \
+    }                                                                                              \
+    return;                                                                                        \
+  }
+
+ROW pick(uint8_t *restrict y, ptrdiff_t sy, const uint8_t *restrict x, ptrdiff_t sx,
+         const int32_t *restrict at, int64_t count, int64_t bytes) {
+  COPY_BLOCKS(64)
+  COPY_BLOCKS(32)
+  COPY_BLOCKS(16)
+  COPY_BLOCKS(8)
+  for (int64_t k = 0; k < count; k++, y += sy)
+    for (int64_t i = 0; i < bytes; i++) y[i] = x[at[k] * sx + i];
+}
+
+/* Softmax numerators of top - x, and their sum. */
+EQ_TARGET static uint64_t exps(uint32_t *restrict y, const int32_t *restrict x, int32_t top,
+                               const uint32_t *restrict fine, const uint32_t *restrict coarse,
+                               int n) {
+  uint64_t total = 0;
+  for (int i = 0; i < n; i++) {
+    y[i] = eq_softmax_exp(top - x[i], fine, coarse);
+    total += y[i];
+  }
+  return total;
+}
+
+ROW shares(int32_t *restrict y, const uint32_t *restrict x, float k, int32_t zp, int32_t lo,
+           int32_t hi, int n) {
+  for (int i = 0; i < n; i++) y[i] = eq_rint_clamp((float)x[i] * k, zp, lo, hi);
 }
 
 #ifndef EQ_ADD_PIXELS
@@ -265,6 +313,9 @@ const eq_rows EQ_ROWS = {
     .requant = requant,
     .lut8 = lut8,
     .lut16 = EQ_LUT16,
+#ifdef EQ_LOOK_UP
+    .look_up = EQ_LOOK_UP,
+#endif
     .quantize = quantize,
     .dequantize = EQ_DEQUANTIZE,
     .widen = widen,
@@ -275,13 +326,16 @@ const eq_rows EQ_ROWS = {
     .mul_pixels = EQ_MUL_PIXELS,
     .step = step,
     .max = max,
-    .max_window = max_window,
-    .sum_pixels = sum_pixels,
+    .maxima = EQ_MAXIMA,
+    .sum_pixels = EQ_SUM_PIXELS,
     .sum = sum,
     .sum64 = sum64,
     .mean = mean,
     .mean64 = mean64,
     .mac = mac,
     .dot = dot,
-    .lerp = lerp,
+    .lerp = EQ_LERP,
+    .pick = pick,
+    .exps = exps,
+    .shares = shares,
 };

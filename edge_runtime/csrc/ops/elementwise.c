@@ -99,6 +99,19 @@ static bool pixelwise(const job *j, int kind) {
          last_stride(j->a) == 1 && last_stride(j->b) == 1 && j->y->strides[j->y->ndim - 1] == 1;
 }
 
+/* Lines adjoin as pixels do: from every position of `out` to the next it is one step. */
+static bool adjoin(const edgeq_tensor *t, const edgeq_tensor *out) {
+  const int shift = out->ndim - t->ndim;
+  if (out->ndim < 2) return true;
+  int64_t step = line_stride(t) * (int64_t)out->dims[out->ndim - 2];
+  for (int d = out->ndim - 3; d >= 0; d--) {
+    if (out->dims[d] == 1) continue;
+    if (step != (d < shift || t->dims[d - shift] == 1 ? 0 : t->strides[d - shift])) return false;
+    step *= out->dims[d];
+  }
+  return true;
+}
+
 static void run_pixels(const job *j, int64_t begin, int64_t end, bool mul) {
   const eq_rows *k = j->x->kernels->rows;
   const int d = j->y->ndim, channels = j->y->dims[d - 1], width = d < 2 ? 1 : j->y->dims[d - 2];
@@ -118,10 +131,9 @@ static void run_pixels(const job *j, int64_t begin, int64_t end, bool mul) {
                  line_stride(j->y),
                  channels,
                  width};
-  const bool dense = eq_dense(j->y) && eq_dense(j->a) && eq_dense(j->b) &&
-                     j->a->count == j->y->count && j->b->count == j->y->count;
-  if (dense) p.pixels = (int)((end - begin) * width); /* all lines are one */
-  for (int64_t line = begin; line < (dense ? begin + 1 : end); line++) {
+  const bool one = adjoin(j->a, j->y) && adjoin(j->b, j->y) && adjoin(j->y, j->y);
+  if (one) p.pixels = (int)((end - begin) * width); /* all lines are one */
+  for (int64_t line = begin; line < (one ? begin + 1 : end); line++) {
     p.a = (const int8_t *)j->pa + eq_broadcast_offset(j->a, j->y, line * width);
     p.b = (const int8_t *)j->pb + eq_broadcast_offset(j->b, j->y, line * width);
     p.y = (int8_t *)j->py + eq_broadcast_offset(j->y, j->y, line * width);

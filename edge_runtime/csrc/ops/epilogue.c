@@ -44,10 +44,13 @@ static bool convolves(const eq_head *h) {
   return h->opcode == EQ_OP_CONV || h->opcode == EQ_OP_DWCONV;
 }
 
+static bool has_lut16(const eq_head *h) {
+  return (convolves(h) || h->opcode == EQ_OP_LUT) && h->lut_kind == EQ_LUT_LUT16;
+}
+
 eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
   size_t tables = 0, next = 0;
-  for (uint32_t i = 0; i < p->command_count; i++)
-    tables += convolves(&p->commands[i]) && p->commands[i].lut_kind == EQ_LUT_LUT16;
+  for (uint32_t i = 0; i < p->command_count; i++) tables += has_lut16(&p->commands[i]);
   eq_ready *ready = calloc(p->command_count + 1u, sizeof *ready);
   *pieces = calloc(tables + 1, EQ_PIECES_ROOM * sizeof **pieces);
   if (!ready || !*pieces) {
@@ -56,11 +59,16 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
   }
   for (uint32_t i = 0; i < p->command_count; i++) {
     const eq_head *h = &p->commands[i];
-    if (!convolves(h)) continue;
-    eq_epilogue e = rows(p, h);
-    eq_prepare(&e, (int)rows_of(p, h), products_of(p, h), *pieces + next);
+    if (!convolves(h) && !has_lut16(h)) continue;
+    eq_epilogue e = {.lut_kind = EQ_LUT_LUT16, .out16 = true}; /* LUT: the table alone */
+    if (convolves(h))
+      e = rows(p, h);
+    else
+      e.table = eq_lut(p, h->lut);
+    const bool sums = convolves(h);
+    eq_prepare(&e, sums ? (int)rows_of(p, h) : 0, sums ? products_of(p, h) : 0, *pieces + next);
     ready[i] = (eq_ready){e.pieces, e.words};
-    if (h->lut_kind == EQ_LUT_LUT16) next += EQ_PIECES_ROOM;
+    if (has_lut16(h)) next += EQ_PIECES_ROOM;
   }
   return ready;
 }

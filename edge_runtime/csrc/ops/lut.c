@@ -22,7 +22,25 @@ typedef struct {
   const int32_t *zp, *lo, *hi;
   const float *r;
   int width; /* elements of a chunk of a dense tensor */
+  const int16_t *pieces;
+  bool whole; /* look_up does pixels at a time */
 } job;
+
+/* The kernel's view of pixels from elements ox and oy; the rows are the job's. */
+static eq_lookup lookup_of(const job *j, int64_t ox, int64_t oy) {
+  const int64_t sx = (int64_t)eq_dtype_bytes(j->in->dtype),
+                sy = (int64_t)eq_dtype_bytes(j->out->dtype);
+  return (eq_lookup){.x = j->px + ox * sx,
+                     .y = j->py + oy * sy,
+                     .in8 = j->in->dtype == EDGEQ_INT8,
+                     .out16 = j->out->dtype == EDGEQ_INT16,
+                     .table = j->table,
+                     .pieces = j->pieces,
+                     .r = j->step ? j->r : NULL,
+                     .zp = j->zp,
+                     .lo = j->lo,
+                     .hi = j->hi};
+}
 
 /* n values from element `ox` to element `oy`; the step's rows start at this value's channel. */
 static void look_up(const job *j, int64_t ox, ptrdiff_t sx, int64_t oy, ptrdiff_t sy,
@@ -45,6 +63,22 @@ static void look_up(const job *j, int64_t ox, ptrdiff_t sx, int64_t oy, ptrdiff_
     rows->store8((int8_t *)j->py + oy, sy, v, n);
   else
     rows->store16((int16_t *)(void *)j->py + oy, sy, v, n);
+}
+
+/* Lines [begin, end): all axes but the last two. */
+static void run_lines(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const int d = j->in->ndim, width = d < 2 ? 1 : j->in->dims[d - 2];
+  for (int64_t line = begin; line < end; line++) {
+    eq_lookup l = lookup_of(j, eq_row_offset(j->in->dims, j->in->strides, d, line * width),
+                            eq_row_offset(j->out->dims, j->out->strides, d, line * width));
+    l.sx = d < 2 ? 0 : j->in->strides[d - 2];
+    l.sy = d < 2 ? 0 : j->out->strides[d - 2];
+    l.n = j->in->dims[d - 1];
+    l.pixels = width;
+    j->x->kernels->rows->look_up(&l);
+  }
 }
 
 /* Rows [begin, end): all axes but the last. */
@@ -75,8 +109,18 @@ static void run_flat(void *arg, int64_t begin, int64_t end, int worker) {
     memcpy(hi + i, j->hi, (size_t)channels * 4);
     memcpy(r + i, j->r, (size_t)channels * 4);
   }
-  const int64_t last = (int64_t)j->in->count;
-  for (int64_t at = begin * j->width; at < end * j->width && at < last; at += j->width)
+  int64_t at = begin * j->width;
+  const int64_t last =
+      end * j->width < (int64_t)j->in->count ? end * j->width : (int64_t)j->in->count;
+  if (j->whole) {
+    eq_lookup l = lookup_of(j, at, at);
+    l.sx = l.sy = l.n = j->width;
+    l.pixels = (last - at) / j->width;
+    if (j->step) l.r = r, l.zp = zp, l.lo = lo, l.hi = hi;
+    at += l.pixels * j->width;
+    j->x->kernels->rows->look_up(&l);
+  }
+  for (; at < last; at += j->width)
     look_up(j, at, 1, at, 1, zp, lo, hi, r, (int)(last - at < j->width ? last - at : j->width));
 }
 
@@ -94,12 +138,20 @@ void eq_run_lut(const eq_context *x, const eq_head *h) {
            .zp = ROW(ZP),
            .lo = ROW(LO),
            .hi = ROW(HI),
-           .r = ROW(R)};
+           .r = ROW(R),
+           .pieces = x->ready[h - x->program->commands].pieces};
 #undef ROW
-  const int channels = out->dims[out->ndim - 1];
+  const int channels = out->dims[out->ndim - 1], last = in->ndim - 1;
+  const bool near = x->ready[h - x->program->commands].words || h->lut_kind == EQ_LUT_LUT8;
+  j.whole = x->kernels->rows->look_up && near &&
+            (channels == 1 || (in->strides[last] == 1 && out->strides[last] == 1));
   if (eq_dense(in) && eq_dense(out) && (!j.step || channels <= EQ_CHUNK / 2)) {
     j.width = j.step ? EQ_CHUNK / channels * channels : EQ_CHUNK;
-    eq_split(x, ((int64_t)in->count + j.width - 1) / j.width, EQ_CHUNK / 2, run_flat, &j);
+    eq_split(x, ((int64_t)in->count + j.width - 1) / j.width, EQ_CHUNK / (j.whole ? 8 : 2),
+             run_flat, &j);
+  } else if (j.whole) {
+    const int64_t width = in->ndim < 2 ? 1 : in->dims[in->ndim - 2];
+    eq_split(x, eq_row_count(out) / width, width * (channels / 16 + 1), run_lines, &j);
   } else {
     eq_split(x, eq_row_count(out), channels / 2 + 20, run_rows, &j);
   }

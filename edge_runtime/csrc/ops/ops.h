@@ -10,7 +10,7 @@ enum { EQ_UNPACKED = 16384 };
 /* Scratch of a worker for the input rows of a convolution. */
 enum { EQ_LINES = 65536 };
 
-/* What eq_prepare found for a CONV or DWCONV. */
+/* What eq_prepare found for a CONV or DWCONV, or for the table of a LUT. */
 typedef struct {
   const int16_t *pieces;
   bool words;

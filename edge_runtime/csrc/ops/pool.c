@@ -25,7 +25,7 @@ typedef struct {
   uint8_t *py;
   eq_window w;
   bool max, count_pad;
-  bool bytes; /* MAX over int8 with contiguous channels: no widening */
+  int lane; /* MAX over int8 with contiguous channels: how many the line takes, else 0 */
   eq_mean_rows rows;
 } job;
 
@@ -60,18 +60,6 @@ static taps taps_of(const job *j, int64_t n, int64_t oy, int64_t ox) {
   inside(x0, j->w.kw, j->w.dw, j->in->dims[2], &t.kx0, &t.kx1);
   t.valid = (int64_t)(t.ky1 - t.ky0) * (t.kx1 - t.kx0);
   return t;
-}
-
-/* MAX over int8 with contiguous channels, without widening. */
-static void maximum_bytes(const job *j, const taps *t, uint8_t *y) {
-  const int8_t *x = (const int8_t *)j->px;
-  const size_t channels = (size_t)j->in->dims[3];
-  if (t->valid)
-    j->x->kernels->rows->max_window((int8_t *)y, x + t->start + t->ky0 * t->row + t->kx0 * t->col,
-                                    (int)(t->ky1 - t->ky0), (int)(t->kx1 - t->kx0), t->row, t->col,
-                                    (int)channels);
-  else
-    memset(y, -128, channels);
 }
 
 static void load(const job *j, int32_t *v, int64_t offset, int n) {
@@ -119,7 +107,7 @@ static void pool(const job *j, const taps *t, uint8_t *pixel, int c, int n) {
 }
 
 /* Output pixels [begin, end) of the flattened (n, oh, ow). */
-static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
+static void run_pixels(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   const job *j = arg;
   const int32_t *dims = j->out->dims, *s = j->out->strides;
@@ -128,11 +116,8 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   for (int64_t p = begin; p < end; p++) {
     const taps t = taps_of(j, n, oy, ox);
     uint8_t *pixel = j->py + (n * s[0] + oy * s[1] + ox * s[2]) * size;
-    if (j->bytes)
-      maximum_bytes(j, &t, pixel);
-    else
-      for (int c = 0; c < dims[3]; c += EQ_CHUNK)
-        pool(j, &t, pixel, c, dims[3] - c < EQ_CHUNK ? dims[3] - c : EQ_CHUNK);
+    for (int c = 0; c < dims[3]; c += EQ_CHUNK)
+      pool(j, &t, pixel, c, dims[3] - c < EQ_CHUNK ? dims[3] - c : EQ_CHUNK);
     if (++ox == dims[2]) {
       ox = 0;
       if (++oy == dims[1]) oy = 0, n++;
@@ -140,21 +125,116 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   }
 }
 
+/* ---- MAX over int8 with contiguous channels: first down the columns into a line, then along it */
+
+enum { LINE = 16384 }; /* bytes */
+
+/* Columns a window spans. */
+static int64_t span_of(const eq_window *w) { return (int64_t)(w->kw - 1) * w->dw + 1; }
+
+/* Channels of which a line holds a whole window. */
+static int lane_of(const job *j) {
+  const int64_t fit = LINE / span_of(&j->w);
+  return (int)(j->out->dims[3] < fit ? j->out->dims[3] : fit);
+}
+
+/* Output columns [first, last) from the line, which starts at input column `start`; y is theirs. */
+static void along(const job *j, const int8_t *line, int64_t start, int64_t first, int64_t last,
+                  int8_t *y, int n) {
+  const eq_window *w = &j->w;
+  const int64_t sy = j->out->strides[2];
+  while (first < last) {
+    const int64_t x0 = first * w->sw - w->pl;
+    int k0, k1;
+    inside(x0, w->kw, w->dw, j->in->dims[2], &k0, &k1);
+    int64_t run = 1;
+    if (k0 == 0 && k1 == w->kw) { /* and so have those whose last tap is still inside */
+      run = (j->in->dims[2] - x0 - span_of(w)) / w->sw + 1;
+      if (run > last - first) run = last - first;
+    }
+    const eq_maxima m = {line + (x0 + (int64_t)k0 * w->dw - start) * n,
+                         y,
+                         (ptrdiff_t)w->sw * n,
+                         (ptrdiff_t)w->dw * n,
+                         sy,
+                         k1 - k0,
+                         n,
+                         run};
+    if (k0 < k1)
+      j->x->kernels->rows->maxima(&m);
+    else
+      memset(y, -128, (size_t)n);
+    first += run;
+    y += run * sy;
+  }
+}
+
+/* Channels [c, c + n) of output row (b, oy). */
+static void max_row(const job *j, int64_t b, int64_t oy, int c, int n) {
+  const eq_window *w = &j->w;
+  const int32_t *s = j->in->strides, *d = j->in->dims;
+  const int64_t y0 = oy * w->sh - w->pt, ow = j->out->dims[2];
+  const int64_t most = (LINE / n - span_of(w)) / w->sw + 1; /* output columns of one line */
+  int8_t line[LINE], *y = (int8_t *)j->py + b * j->out->strides[0] + oy * j->out->strides[1] + c;
+  int k0, k1;
+  inside(y0, w->kh, w->dh, d[1], &k0, &k1);
+  for (int64_t first = 0; first < ow; first += most) {
+    const int64_t last = first + most < ow ? first + most : ow;
+    int64_t start = first * w->sw - w->pl, end = (last - 1) * w->sw - w->pl + span_of(w);
+    if (start < 0) start = 0;
+    if (end > d[2]) end = d[2];
+    int8_t *to = y + first * j->out->strides[2];
+    if (start >= end || k0 == k1) {
+      for (int64_t x = first; x < last; x++, to += j->out->strides[2]) memset(to, -128, (size_t)n);
+      continue;
+    }
+    eq_maxima m = {(const int8_t *)j->px + b * s[0] + (y0 + (int64_t)k0 * w->dh) * s[1] +
+                       start * s[2] + c,
+                   line,
+                   s[2],
+                   (ptrdiff_t)w->dh * s[1],
+                   n,
+                   k1 - k0,
+                   n,
+                   end - start};
+    if (s[2] == n) m.n *= m.pixels, m.pixels = 1;
+    j->x->kernels->rows->maxima(&m);
+    along(j, line, start, first, last, to, n);
+  }
+}
+
+/* Output rows [begin, end) of the flattened (n, oh). */
+static void run_rows(void *arg, int64_t begin, int64_t end, int worker) {
+  (void)worker;
+  const job *j = arg;
+  const int channels = j->out->dims[3];
+  for (int64_t row = begin; row < end; row++)
+    for (int c = 0; c < channels; c += j->lane)
+      max_row(j, row / j->out->dims[1], row % j->out->dims[1], c,
+              channels - c < j->lane ? channels - c : j->lane);
+}
+
 void eq_run_pool(const eq_context *x, const eq_head *h) {
   const eq_cmd_pool *cmd = (const void *)h;
   const edgeq_tensor *in = eq_tensor_of(x, h->in0), *out = eq_tensor_of(x, h->out);
-  job j = {x,
-           in,
-           out,
-           eq_data(x, h->in0),
-           eq_data(x, h->out),
-           EQ_WINDOW(cmd),
-           cmd->kind == EQ_POOL_MAX,
-           h->flags & EQ_FLAG_COUNT_PAD,
-           false,
-           {0}};
-  j.bytes = j.max && in->dtype == EDGEQ_INT8 && in->strides[3] == 1 && out->strides[3] == 1;
+  job j = {.x = x,
+           .in = in,
+           .out = out,
+           .px = eq_data(x, h->in0),
+           .py = eq_data(x, h->out),
+           .w = EQ_WINDOW(cmd),
+           .max = cmd->kind == EQ_POOL_MAX,
+           .count_pad = h->flags & EQ_FLAG_COUNT_PAD};
+  const int64_t channels = out->dims[3], ow = out->dims[2];
+  if (j.max && in->dtype == EDGEQ_INT8 && in->strides[3] == 1 && out->strides[3] == 1)
+    j.lane = lane_of(&j);
   if (!j.max) j.rows = eq_mean_rows_at(x, h->qparams, out->dims[3]);
+  if (j.lane) {
+    const int64_t taps = cmd->kh * (int64_t)in->dims[2] + cmd->kw * ow;
+    eq_split(x, (int64_t)out->dims[0] * out->dims[1], taps * channels / 256 + ow + 10, run_rows,
+             &j);
+    return;
+  }
   const int64_t taps = (int64_t)cmd->kh * cmd->kw;
-  eq_split(x, (int64_t)out->count / out->dims[3], taps * out->dims[3] / 64 + 10, run_part, &j);
+  eq_split(x, (int64_t)out->count / channels, taps * channels / 16 + 10, run_pixels, &j);
 }

@@ -145,33 +145,47 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
   }
 }
 
-/* ---- int8 means over all axes but the last: threads share the lines, sums are added up ---- */
+/* ---- int8 means over all axes but the last: threads share the pixels, sums are added up ---- */
 
 enum { SHARES = 16 };
 
 typedef struct {
   const job *j;
+  int64_t width, step; /* pixels that lie `step` apart; lines of so many make up the input */
+  int shares;
   int c, n; /* channels [c, c + n) */
   int32_t sums[SHARES][EQ_CHUNK];
 } shared_sum;
 
-/* Shares [begin, end) of the positions along the outermost axes. */
+static void find_lines(shared_sum *s) {
+  const edgeq_tensor *in = s->j->in;
+  s->width = 1;
+  for (int d = in->ndim - 2; d >= 0; d--) {
+    if (in->dims[d] == 1) continue;
+    if (s->width > 1 && in->strides[d] != s->width * s->step) break;
+    if (s->width == 1) s->step = in->strides[d];
+    s->width *= in->dims[d];
+  }
+}
+
+/* Shares [begin, end) of the pixels. */
 static void sum_shares(void *arg, int64_t begin, int64_t end, int worker) {
   (void)worker;
   shared_sum *s = arg;
   const job *j = s->j;
   const edgeq_tensor *in = j->in;
-  const int width = in->ndim < 2 ? 1 : in->dims[in->ndim - 2];
-  const int64_t lines = j->outer / width, step = in->ndim < 2 ? 0 : in->strides[in->ndim - 2];
   for (int64_t share = begin; share < end; share++) {
-    memset(s->sums[share], 0, sizeof s->sums[share]);
-    const int64_t last = lines * (share + 1) / SHARES;
-    for (int64_t line = lines * share / SHARES; line < last; line++)
-      j->x->kernels->rows->sum_pixels(
-          s->sums[share],
-          (const int8_t *)j->px + eq_row_offset(in->dims, in->strides, in->ndim, line * width) +
-              s->c,
-          step, width, s->n);
+    memset(s->sums[share], 0, (size_t)s->n * sizeof s->sums[0][0]);
+    const int64_t last = j->outer * (share + 1) / s->shares;
+    for (int64_t at = j->outer * share / s->shares; at < last;) {
+      const int64_t first = at % s->width, left = s->width - first;
+      const int64_t count = last - at < left ? last - at : left;
+      const int64_t line = eq_row_offset(in->dims, in->strides, in->ndim, at - first);
+      j->x->kernels->rows->sum_pixels(s->sums[share],
+                                      (const int8_t *)j->px + line + first * s->step + s->c,
+                                      s->step, count, s->n);
+      at += count;
+    }
   }
 }
 
@@ -179,12 +193,14 @@ static void run_global(const job *j) {
   const edgeq_tensor *in = j->in, *out = j->out;
   const int channels = in->dims[in->ndim - 1];
   const ptrdiff_t stride = out->strides[j->to[in->ndim - 1]];
-  shared_sum s = {.j = j};
+  shared_sum s;
+  s.j = j, s.step = 0, s.shares = j->x->threads > 1 ? SHARES : 1;
+  find_lines(&s);
   int32_t y[EQ_CHUNK];
   for (s.c = 0; s.c < channels; s.c += EQ_CHUNK) {
     s.n = channels - s.c < EQ_CHUNK ? channels - s.c : EQ_CHUNK;
-    eq_split(j->x, SHARES, j->outer * (s.n / 16 + 1) / (2 * SHARES) + 1, sum_shares, &s);
-    for (int k = 1; k < SHARES; k++) j->x->kernels->rows->sum(s.sums[0], s.sums[k], s.n);
+    eq_split(j->x, s.shares, j->outer * (s.n / 16 + 1) / (8 * s.shares) + 1, sum_shares, &s);
+    for (int k = 1; k < s.shares; k++) j->x->kernels->rows->sum(s.sums[0], s.sums[k], s.n);
     const eq_mean_rows r = {j->rows.ratio + s.c, j->rows.zx + s.c, j->rows.zp + s.c,
                             j->rows.lo + s.c, j->rows.hi + s.c};
     j->x->kernels->rows->mean(y, s.sums[0], &r, j->count, j->count, s.n);

@@ -45,26 +45,8 @@ typedef struct {
   const int32_t *t;
 } job;
 
-/* 16 bytes and more in blocks, the last one over the one before. */
-static inline void copy_blocks(uint8_t *to, const uint8_t *from, size_t bytes) {
-  uint8_t block[16];
-  for (size_t i = 0;; i += 16) {
-    if (i + 16 > bytes) i = bytes - 16;
-    memcpy(block, from + i, 16);
-    memcpy(to + i, block, 16);
-    if (i + 16 == bytes) return;
-  }
-}
-
-static void copy_pixel(const job *j, uint8_t *to, const uint8_t *from) {
-  const size_t size = eq_dtype_bytes(j->in->dtype);
-  const ptrdiff_t sx = j->in->strides[3], sy = j->out->strides[3];
-  const int channels = j->out->dims[3];
-  if (sx == 1 && sy == 1)
-    memmove(to, from, size * (size_t)channels);
-  else
-    for (int c = 0; c < channels; c++)
-      memmove(to + c * sy * (ptrdiff_t)size, from + c * sx * (ptrdiff_t)size, size);
+static bool contiguous(const job *j) {
+  return j->out->dims[3] == 1 || (j->in->strides[3] == 1 && j->out->strides[3] == 1);
 }
 
 /* Output rows [begin, end) of the flattened (n, oh). */
@@ -78,16 +60,16 @@ static void nearest(void *arg, int64_t begin, int64_t end, int worker) {
     const uint8_t *from =
         j->px + (n * j->in->strides[0] + (int64_t)j->t[y] * j->in->strides[1]) * size;
     uint8_t *to = j->py + (n * j->out->strides[0] + y * j->out->strides[1]) * size;
-    const size_t bytes = (size_t)(j->out->dims[3] * size);
-    if (bytes >= 16 && j->in->strides[3] == 1 && j->out->strides[3] == 1) {
-      for (int64_t x = 0; x < ow; x++)
-        copy_blocks(to + x * j->out->strides[2] * size,
-                    from + (int64_t)j->t[oh + x] * j->in->strides[2] * size, bytes);
+    if (contiguous(j)) {
+      j->x->kernels->rows->pick(to, j->out->strides[2] * size, from, j->in->strides[2] * size,
+                                j->t + oh, ow, j->out->dims[3] * size);
       continue;
     }
     for (int64_t x = 0; x < ow; x++)
-      copy_pixel(j, to + x * j->out->strides[2] * size,
-                 from + (int64_t)j->t[oh + x] * j->in->strides[2] * size);
+      for (int64_t c = 0; c < j->out->dims[3]; c++)
+        memcpy(to + (x * j->out->strides[2] + c * j->out->strides[3]) * size,
+               from + (j->t[oh + x] * (int64_t)j->in->strides[2] + c * j->in->strides[3]) * size,
+               (size_t)size);
   }
 }
 
@@ -106,8 +88,14 @@ static void linear(void *arg, int64_t begin, int64_t end, int worker) {
     for (int64_t x = 0; x < ow; x++) {
       const int8_t *corner[4] = {top + x0[x] * sx, top + x1[x] * sx, bottom + x0[x] * sx,
                                  bottom + x1[x] * sx};
-      rows->lerp(to + x * j->out->strides[2], j->out->strides[3], corner, j->in->strides[3],
-                 j->t[2 * oh + y], wx[x], j->out->dims[3]);
+      int8_t *pixel = to + x * j->out->strides[2];
+      if (contiguous(j)) {
+        rows->lerp(pixel, corner, j->t[2 * oh + y], wx[x], j->out->dims[3]);
+        continue;
+      }
+      for (int64_t c = 0, at = 0; c < j->out->dims[3]; c++, at += j->in->strides[3])
+        pixel[c * j->out->strides[3]] = (int8_t)eq_lerp(corner[0][at], corner[1][at], corner[2][at],
+                                                        corner[3][at], j->t[2 * oh + y], wx[x]);
     }
   }
 }
