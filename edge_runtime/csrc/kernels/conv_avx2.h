@@ -40,8 +40,8 @@ TARGET EQ_INLINE __m256i start_at(const eq_epilogue *e, int c) {
   return start_of(eq_load256(e->bias + c), eq_load256(e->wsum + c));
 }
 
-TARGET EQ_INLINE ptrdiff_t out_at(const eq_conv *a, int c) {
-  return a->out_offset + (ptrdiff_t)c * (a->e.out16 ? 2 : 1);
+TARGET EQ_INLINE ptrdiff_t out_at(const eq_conv *a, int c0) {
+  return a->out_offset + (ptrdiff_t)c0 * (a->e.out16 ? 2 : 1);
 }
 
 /* 64 weights a step for `quads` steps: [plane][step][2 registers], in `to` unless they lie so. */

@@ -154,7 +154,45 @@ T static void lut16_by_gathers(int32_t *x, const int16_t *table, int n) {
   for (; i < n; i++) x[i] = eq_lut16(x[i], table);
 }
 
+/* Eight floats by the edge rule. */
+T EQ_INLINE __m128i quantized(const float *x, __m256 scale, __m256i zp, __m256 lo, __m256 hi,
+                              __m256 *nan) {
+  const __m256 v = _mm256_loadu_ps(x);
+  *nan = _mm256_or_ps(*nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  __m256 q = _mm256_div_ps(v, scale);
+  q = _mm256_and_ps(q, _mm256_cmp_ps(q, q, _CMP_ORD_Q)); /* NaN becomes 0 */
+  q = _mm256_min_ps(_mm256_max_ps(q, lo), hi);
+  return eq_bytes256(_mm256_add_epi32(_mm256_cvtps_epi32(q), zp));
+}
+
+T static bool quantize8(int8_t *y, const float *x, float scale, int32_t zp, bool expand,
+                        int64_t n) {
+  const __m256 by = _mm256_set1_ps(scale), lo = _mm256_set1_ps((float)(-128 - zp)),
+               hi = _mm256_set1_ps((float)(127 - zp));
+  const __m256i zero = _mm256_set1_epi32(zp);
+  const __m128i spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+  __m256 nan = _mm256_setzero_ps();
+  int64_t i = 0;
+  if (!expand) {
+    for (; i + 8 <= n; i += 8, y += 8)
+      _mm_storel_epi64((__m128i *)(void *)y, quantized(x + i, by, zero, lo, hi, &nan));
+  } else {
+    for (; i + 16 <= n; i += 12, y += 16) { /* four pixels; 16 values are read */
+      const __m128i q = _mm_unpacklo_epi64(quantized(x + i, by, zero, lo, hi, &nan),
+                                           quantized(x + i + 8, by, zero, lo, hi, &nan));
+      _mm_storeu_si128((__m128i *)(void *)y, _mm_shuffle_epi8(q, spread));
+    }
+  }
+  int some = _mm256_movemask_ps(nan);
+  for (int64_t k = 0; i < n; i++, k++) {
+    some |= x[i] != x[i];
+    y[expand ? k / 3 * 4 + k % 3 : k] = (int8_t)eq_quantize(x[i], scale, zp, -128, 127);
+  }
+  return some != 0;
+}
+
 #define EQ_LUT16      lut16_by_gathers
+#define EQ_QUANTIZE8  quantize8
 #define EQ_ADD_PIXELS add_pixels
 #define EQ_MUL_PIXELS mul_pixels
 #define EQ_TARGET     EQ_TARGET_AVX2
