@@ -60,12 +60,14 @@ typedef void finish_fn(const eq_epilogue *, const __m512i *, uint8_t *const *, p
     finish(e, sums, out, at, step, quads, channels, kind, gate);                                   \
   }
 FINISH(small, EQ_SMALL512, false)
+FINISH(plain, EQ_PLAIN512, false)
 FINISH(pieces, EQ_PIECES512, false)
 FINISH(pieces_gate, EQ_PIECES512, true)
 FINISH(table, EQ_TABLE512, false)
 FINISH(table_gate, EQ_TABLE512, true)
 FINISH(bytes, EQ_BYTES512, false)
 static finish_fn *const kinds[][2] = {[EQ_SMALL512] = {small, small},
+                                      [EQ_PLAIN512] = {plain, plain},
                                       [EQ_PIECES512] = {pieces, pieces_gate},
                                       [EQ_TABLE512] = {table, table_gate},
                                       [EQ_BYTES512] = {bytes, bytes}};

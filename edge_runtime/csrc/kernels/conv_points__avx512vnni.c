@@ -141,7 +141,7 @@ ALL(small_wide, true, EQ_OCT_SMALL, true)
 ALL(step_wide, true, EQ_OCT_STEP, true)
 
 static run_fn *const *functions_of(const eq_epilogue *e) {
-  if (!e->words) return apart;
+  if (!e->words || !e->small) return apart;
   switch (eq_kind512_of(e)) {
   case EQ_SMALL512:
     return e->out16 ? small_wide : small;

@@ -58,7 +58,7 @@ EQ_TARGET EQ_INLINE void put(const phase *p, int i, const __m512i *v, const int 
 
 /* Short epilogues: that of a block goes between the products of the next. */
 EQ_TARGET EQ_INLINE void chain(const phase *p, int i, int end, int step, const int HALF,
-                               const int STRIDE) {
+                               const int STRIDE, const eq_kind512 KIND) {
   __m512i acc[2][2], last[2][2], v[2];
   __m512 f[2][2];
 #define ALL                                                                                        \
@@ -67,7 +67,7 @@ EQ_TARGET EQ_INLINE void chain(const phase *p, int i, int end, int step, const i
 #define SCALE ALL f[r][k] = _mm512_mul_ps(_mm512_cvtepi32_ps(last[r][k]), p->scale[k].m)
 #define ROUND                                                                                      \
   do {                                                                                             \
-    ALL last[r][k] = _mm512_cvtps_epi32(f[r][k]);                                                  \
+    ALL last[r][k] = KIND == EQ_SMALL512 ? _mm512_cvtps_epi32(f[r][k]) : eq_round512(f[r][k]);     \
     v[0] = _mm512_packs_epi32(last[0][0], last[0][1]);                                             \
     v[1] = _mm512_packs_epi32(last[1][0], last[1][1]);                                             \
   } while (0)
@@ -134,8 +134,8 @@ EQ_TARGET EQ_INLINE void strips(const eq_dw_slice *s, const eq_dw_block *b, int 
     for (int j = 0; j < lines; j++) p.at[j] = g->at[j];
 #pragma GCC unroll 12
     for (int i = 0; i < kept; i++) p.w[i] = b->w[HALF][i];
-    if (KIND == EQ_SMALL512) {
-      chain(&p, first, s->blocks, s->phases, HALF, STRIDE);
+    if (KIND <= EQ_PLAIN512) {
+      chain(&p, first, s->blocks, s->phases, HALF, STRIDE, KIND);
     } else {
       const int i = batches(&p, &s->a->e, first, s->blocks, s->phases, 2, HALF, STRIDE, KIND, GATE);
       batches(&p, &s->a->e, i, s->blocks, s->phases, 1, HALF, STRIDE, KIND, GATE);
@@ -153,6 +153,7 @@ EQ_TARGET EQ_INLINE void strips(const eq_dw_slice *s, const eq_dw_block *b, int 
   }
 #define BOTH(name, kind, gate) STRIPS(name, 1, kind, gate) STRIPS(name, 2, kind, gate)
 BOTH(small, EQ_SMALL512, false)
+BOTH(plain, EQ_PLAIN512, false)
 BOTH(pieces, EQ_PIECES512, false)
 BOTH(pieces_gate, EQ_PIECES512, true)
 BOTH(table, EQ_TABLE512, false)
@@ -167,6 +168,7 @@ void eq_dw_3x3_512(const eq_dw_slice *s, const eq_dw_block *blocks, const eq_dw_
   }
   static void (*const kinds[][2][2])(const eq_dw_slice *, const eq_dw_block *, const eq_dw_group *,
                                      int) = {[EQ_SMALL512] = {NAMES(small), NAMES(small)},
+                                             [EQ_PLAIN512] = {NAMES(plain), NAMES(plain)},
                                              [EQ_PIECES512] = {NAMES(pieces), NAMES(pieces_gate)},
                                              [EQ_TABLE512] = {NAMES(table), NAMES(table_gate)},
                                              [EQ_BYTES512] = {NAMES(bytes), NAMES(bytes)}};

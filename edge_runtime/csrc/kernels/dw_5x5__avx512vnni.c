@@ -48,7 +48,7 @@ EQ_TARGET EQ_INLINE void some(const eq_dw_slice *s, const eq_dw_block *b, const 
         to[1][1] = _mm512_dpbusd_epi32(to[1][1], x1, w3);
       }
     }
-  const int each = KIND > EQ_SMALL512 && BLOCKS == 4 ? 4 : 2 * BLOCKS;
+  const int each = KIND > EQ_PLAIN512 && BLOCKS == 4 ? 4 : 2 * BLOCKS;
 #pragma GCC unroll 2
   for (int k = 0; k < 2 * BLOCKS; k += each)
     eq_dw_words(acc + k, b->scale + 2 * HALF, 1, &s->a->e, t, out + k, each, KIND, GATE);
@@ -91,6 +91,7 @@ EQ_TARGET EQ_INLINE void strip(const eq_dw_slice *s, const eq_dw_block *b, int p
     }                                                                                              \
   }
 STRIP(small, EQ_SMALL512, false)
+STRIP(plain, EQ_PLAIN512, false)
 STRIP(pieces, EQ_PIECES512, false)
 STRIP(pieces_gate, EQ_PIECES512, true)
 STRIP(table, EQ_TABLE512, false)
@@ -102,6 +103,7 @@ EQ_TARGET void eq_dw_5x5_512(const eq_dw_slice *s, const eq_dw_block *blocks, co
   static void (*const kinds[][2])(const eq_dw_slice *, const eq_dw_block *, const eq_dw_group *,
                                   const uint8_t *,
                                   uint8_t *) = {[EQ_SMALL512] = {small, small},
+                                                [EQ_PLAIN512] = {plain, plain},
                                                 [EQ_PIECES512] = {pieces, pieces_gate},
                                                 [EQ_TABLE512] = {table, table_gate},
                                                 [EQ_BYTES512] = {bytes, bytes}};

@@ -70,6 +70,7 @@ EQ_TARGET EQ_INLINE void eq_dw_words(__m512i (*acc)[2], const eq_scale512 *scale
                                      const eq_epilogue *e, const eq_pieces512 *t, __m512i *out,
                                      const int COUNT, const eq_kind512 KIND, const bool GATE) {
   __m512 f[8][2], v[8][2];
+  const __m512 most = _mm512_set1_ps(32767.0f);
 #define SCALE(n, k) scale[(n) % HALVES * 2 + (k)]
 #define ALL                                                                                        \
   _Pragma("GCC unroll 8") for (int n = 0; n < COUNT; n++)                                          \
@@ -77,9 +78,10 @@ EQ_TARGET EQ_INLINE void eq_dw_words(__m512i (*acc)[2], const eq_scale512 *scale
 #define EACH _Pragma("GCC unroll 8") for (int n = 0; n < COUNT; n++)
   ALL f[n][k] = _mm512_cvtepi32_ps(acc[n][k]);
   ALL v[n][k] = _mm512_mul_ps(f[n][k], SCALE(n, k).m);
+  if (KIND != EQ_SMALL512) ALL v[n][k] = _mm512_min_ps(v[n][k], most);
   ALL acc[n][k] = _mm512_cvtps_epi32(v[n][k]);
   EACH out[n] = _mm512_packs_epi32(acc[n][0], acc[n][1]);
-  if (KIND == EQ_SMALL512) return;
+  if (KIND <= EQ_PLAIN512) return;
   if (KIND == EQ_BYTES512) {
     EACH {
       __m512i x = _mm512_adds_epi16(out[n], _mm512_set1_epi16((short)e->pre_zero));
@@ -104,6 +106,7 @@ EQ_TARGET EQ_INLINE void eq_dw_words(__m512i (*acc)[2], const eq_scale512 *scale
   ALL v[n][k] = _mm512_cvtepi32_ps(acc[n][k]);
   ALL f[n][k] = GATE ? _mm512_mul_ps(f[n][k], SCALE(n, k).r) : SCALE(n, k).r;
   ALL v[n][k] = _mm512_mul_ps(f[n][k], v[n][k]);
+  ALL v[n][k] = _mm512_min_ps(v[n][k], most);
   ALL acc[n][k] = _mm512_cvtps_epi32(v[n][k]);
   EACH out[n] = _mm512_packs_epi32(acc[n][0], acc[n][1]);
 #undef SCALE

@@ -47,6 +47,7 @@ T EQ_INLINE void finish(const eq_epilogue *e, const eq_lanes256 *r, const __m256
     finish(e, r, acc, count, to, step, n, kind, gate);                                             \
   }
 FINISH(small, EQ_SMALL256, false)
+FINISH(plain, EQ_PLAIN256, false)
 FINISH(pieces, EQ_PIECES256, false)
 FINISH(pieces_gate, EQ_PIECES256, true)
 FINISH(table, EQ_TABLE256, false)
@@ -58,6 +59,7 @@ void eq_finish_lanes256(const eq_epilogue *e, const eq_lanes256 *r, const __m256
   static void (*const kinds[][2])(const eq_epilogue *, const eq_lanes256 *, const __m256i(*)[4],
                                   int, uint8_t *const *, ptrdiff_t,
                                   const int *) = {[EQ_SMALL256] = {small, small},
+                                                  [EQ_PLAIN256] = {plain, plain},
                                                   [EQ_PIECES256] = {pieces, pieces_gate},
                                                   [EQ_TABLE256] = {table, table_gate},
                                                   [EQ_BYTES256] = {bytes, bytes}};

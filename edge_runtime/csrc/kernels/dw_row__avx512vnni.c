@@ -172,7 +172,7 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
 #define BATCH(count)                                                                               \
   for (; i + count <= n; i += count, to += count * a->out_pixel)                                   \
     batch(a, &r, w, buffer + 64 * i * s, to, channels, tail, count, K, KIND, GATE);
-    if (KIND > EQ_SMALL512) {
+    if (KIND > EQ_PLAIN512) {
       BATCH(4)
       BATCH(2)
     }
@@ -189,6 +189,7 @@ EQ_TARGET EQ_INLINE void chunk(const eq_dw_row *a, int c, int channels, const in
     chunk(a, c, n, 5, kind, gate);                                                                 \
   }
 CHUNK(small, EQ_SMALL512, false)
+CHUNK(plain, EQ_PLAIN512, false)
 CHUNK(pieces, EQ_PIECES512, false)
 CHUNK(pieces_gate, EQ_PIECES512, true)
 CHUNK(table, EQ_TABLE512, false)
@@ -198,6 +199,7 @@ CHUNK(bytes, EQ_BYTES512, false)
 void eq_dw_row__avx512vnni(const eq_dw_row *a) {
   static void (*const kinds[][2][2])(const eq_dw_row *, int, int) = {
       [EQ_SMALL512] = {{small_3, small_5}, {small_3, small_5}},
+      [EQ_PLAIN512] = {{plain_3, plain_5}, {plain_3, plain_5}},
       [EQ_PIECES512] = {{pieces_3, pieces_5}, {pieces_gate_3, pieces_gate_5}},
       [EQ_TABLE512] = {{table_3, table_5}, {table_gate_3, table_gate_5}},
       [EQ_BYTES512] = {{bytes_3, bytes_5}, {bytes_3, bytes_5}}};

@@ -10,11 +10,11 @@
 
 #define EQ_AVX2 EQ_TARGET_AVX2 EQ_INLINE
 
-/* SMALL: no table. */
-typedef enum { EQ_SMALL256, EQ_PIECES256, EQ_TABLE256, EQ_BYTES256 } eq_kind256;
+/* SMALL: no table and e->small. The others take any multiplier. */
+typedef enum { EQ_SMALL256, EQ_PLAIN256, EQ_PIECES256, EQ_TABLE256, EQ_BYTES256 } eq_kind256;
 
 static inline eq_kind256 eq_kind256_of(const eq_epilogue *e) {
-  if (e->lut_kind == EQ_LUT_NONE) return EQ_SMALL256;
+  if (e->lut_kind == EQ_LUT_NONE) return e->small ? EQ_SMALL256 : EQ_PLAIN256;
   if (e->lut_kind == EQ_LUT_LUT8) return EQ_BYTES256;
   return e->pieces ? EQ_PIECES256 : EQ_TABLE256;
 }
@@ -110,14 +110,24 @@ EQ_AVX2 eq_scale256 eq_scale256_of(const eq_epilogue *e, int c, const eq_kind256
   return (eq_scale256){_mm256_loadu_ps(e->m + c), eq_after256(e, _mm256_loadu_ps(e->r + c), KIND)};
 }
 
+/* Saturation cuts what is too low; vcvtps2dq makes 2^31 and more INT_MIN, so the top is cut here.
+ */
+EQ_AVX2 __m256i eq_round256(__m256 v) {
+  return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(32767.0f)));
+}
+
 /* Four roundings, packed. int16 outputs need their zero points `zero` before saturation, the others
  * (NULL) after it. */
-EQ_AVX2 void eq_pack256(const __m256 *v, __m256i *to, const __m256i *zero) {
+EQ_AVX2 void eq_pack256(const __m256 *v, __m256i *to, const __m256i *zero, const bool SMALL) {
   __m256i x[4];
 #pragma GCC unroll 4
   for (int k = 0; k < 4; k++) {
-    x[k] = _mm256_cvtps_epi32(v[k]);
-    if (zero) x[k] = _mm256_add_epi32(zero[k], x[k]);
+    if (zero)
+      x[k] = _mm256_add_epi32(
+          zero[k], _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(v[k], _mm256_set1_ps(-EQ_FAR)),
+                                                    _mm256_set1_ps(EQ_FAR))));
+    else
+      x[k] = SMALL ? _mm256_cvtps_epi32(v[k]) : eq_round256(v[k]);
   }
   to[0] = _mm256_packs_epi32(x[0], x[1]), to[1] = _mm256_packs_epi32(x[2], x[3]);
 }
@@ -126,7 +136,7 @@ EQ_AVX2 void eq_pack256(const __m256 *v, __m256i *to, const __m256i *zero) {
 EQ_AVX2 void eq_table256(const __m256 *v, __m256 *t, const eq_epilogue *e, const eq_kind256 KIND) {
   if (KIND == EQ_PIECES256) {
     __m256i x[2];
-    eq_pack256(v, x, NULL);
+    eq_pack256(v, x, NULL, false);
     eq_pieces256_at(x, (const uint8_t *)(e->pieces + 2 * EQ_PIECES));
     const __m256i none = _mm256_setzero_si256(); /* the values times 2^16 */
 #pragma GCC unroll 4
@@ -159,13 +169,13 @@ EQ_AVX2 void eq_words256(const __m256i *acc, const eq_scale256 *const *s, const 
     f[k] = _mm256_cvtepi32_ps(acc[k]);
     v[k] = _mm256_mul_ps(f[k], s[k]->m);
   }
-  if (KIND != EQ_SMALL256) {
+  if (KIND > EQ_PLAIN256) {
     eq_table256(v, t, e, KIND);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++)
       v[k] = _mm256_mul_ps(GATE ? _mm256_mul_ps(f[k], s[k]->r) : s[k]->r, t[k]);
   }
-  eq_pack256(v, to, zero);
+  eq_pack256(v, to, zero, KIND == EQ_SMALL256);
 }
 
 /* ---- bounds ---- */

@@ -1,6 +1,6 @@
 /* epilogue_avx512.h: the epilogue in AVX-512, equal to epilogue.h lane by lane. After a rounding
- * everything is int16, 32 values in a register, because saturation is the clamp of the law and no
- * product leaves int32: eq_prepare says where that holds (e->words). vpackssdw puts two registers
+ * everything is int16, 32 values in a register, because saturation is the clamp of the law:
+ * eq_prepare says where that holds (e->words). vpackssdw puts two registers
  * of accumulators side by side in every 128-bit lane; vpunpck* undo it. */
 #ifndef EDGEQ_EPILOGUE_AVX512_H
 #define EDGEQ_EPILOGUE_AVX512_H
@@ -10,11 +10,11 @@
 
 #define EQ_TARGET EQ_TARGET_AVX512VNNI
 
-/* SMALL: no table. */
-typedef enum { EQ_SMALL512, EQ_PIECES512, EQ_TABLE512, EQ_BYTES512 } eq_kind512;
+/* SMALL: no table and e->small. The others take any multiplier. */
+typedef enum { EQ_SMALL512, EQ_PLAIN512, EQ_PIECES512, EQ_TABLE512, EQ_BYTES512 } eq_kind512;
 
 static inline eq_kind512 eq_kind512_of(const eq_epilogue *e) {
-  if (e->lut_kind == EQ_LUT_NONE) return EQ_SMALL512;
+  if (e->lut_kind == EQ_LUT_NONE) return e->small ? EQ_SMALL512 : EQ_PLAIN512;
   if (e->lut_kind == EQ_LUT_LUT8) return EQ_BYTES512;
   return e->pieces ? EQ_PIECES512 : EQ_TABLE512;
 }
@@ -89,12 +89,27 @@ EQ_TARGET EQ_INLINE eq_scale512 eq_scale512_of(const eq_epilogue *e, int c) {
   return (eq_scale512){_mm512_loadu_ps(e->m + c), eq_after512(e, _mm512_loadu_ps(e->r + c))};
 }
 
+/* vcvtps2dq makes 2^31 and more INT_MIN, so the top is cut here; saturation cuts what is too low.
+ * As integers floats compare like floats where one is positive, and any pipe compares integers. */
+EQ_TARGET EQ_INLINE __m512 eq_cut512(__m512 v) {
+  const __m512i top = _mm512_castps_si512(_mm512_set1_ps(32767.0f));
+  return _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(v), top));
+}
+
+EQ_TARGET EQ_INLINE __m512i eq_round512(__m512 v) { return _mm512_cvtps_epi32(eq_cut512(v)); }
+
 /* The last rounding of two registers, packed. int16 outputs need their zero points `zero` before
  * saturation, the others (NULL) after it. */
-EQ_TARGET EQ_INLINE __m512i eq_pack512(__m512 a, __m512 b, const __m512i *zero) {
-  __m512i ia = _mm512_cvtps_epi32(a), ib = _mm512_cvtps_epi32(b);
-  if (zero) ia = _mm512_add_epi32(ia, zero[0]), ib = _mm512_add_epi32(ib, zero[1]);
-  return _mm512_packs_epi32(ia, ib);
+EQ_TARGET EQ_INLINE __m512i eq_pack512(__m512 a, __m512 b, const __m512i *zero, const bool SMALL) {
+  if (zero) {
+    const __m512 low = _mm512_set1_ps(-EQ_FAR), high = _mm512_set1_ps(EQ_FAR);
+    a = _mm512_min_ps(_mm512_max_ps(a, low), high);
+    b = _mm512_min_ps(_mm512_max_ps(b, low), high);
+    return _mm512_packs_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), zero[0]),
+                              _mm512_add_epi32(_mm512_cvtps_epi32(b), zero[1]));
+  }
+  if (SMALL) return _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+  return _mm512_packs_epi32(eq_round512(a), eq_round512(b));
 }
 
 /* Two registers of accumulators -> 32 int16 without the last bounds and, unless given as `zero`,
@@ -105,8 +120,8 @@ EQ_TARGET EQ_INLINE __m512i eq_words512(__m512i a, __m512i b, const eq_scale512 
                                         const eq_kind512 KIND, const bool GATE) {
   const __m512 fa = _mm512_cvtepi32_ps(a), fb = _mm512_cvtepi32_ps(b);
   const __m512 va = _mm512_mul_ps(fa, sa->m), vb = _mm512_mul_ps(fb, sb->m);
-  if (KIND == EQ_SMALL512) return eq_pack512(va, vb, zero);
-  __m512i x = eq_pack512(va, vb, NULL);
+  if (KIND <= EQ_PLAIN512) return eq_pack512(va, vb, zero, KIND == EQ_SMALL512);
+  __m512i x = eq_pack512(va, vb, NULL, false);
   if (KIND == EQ_BYTES512) {
     x = _mm512_adds_epi16(x, _mm512_set1_epi16((short)e->pre_zero));
     x = _mm512_max_epi16(_mm512_min_epi16(x, _mm512_set1_epi16(127)), _mm512_set1_epi16(-128));
@@ -119,7 +134,7 @@ EQ_TARGET EQ_INLINE __m512i eq_words512(__m512i a, __m512i b, const eq_scale512 
   const __m512 tb = _mm512_cvtepi32_ps(_mm512_unpackhi_epi16(none, x));
   const __m512 ra = GATE ? _mm512_mul_ps(fa, sa->r) : sa->r;
   const __m512 rb = GATE ? _mm512_mul_ps(fb, sb->r) : sb->r;
-  return eq_pack512(_mm512_mul_ps(ra, ta), _mm512_mul_ps(rb, tb), zero);
+  return eq_pack512(_mm512_mul_ps(ra, ta), _mm512_mul_ps(rb, tb), zero, false);
 }
 
 /* Zero points and bounds of two registers. */

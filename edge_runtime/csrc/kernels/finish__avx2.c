@@ -151,6 +151,7 @@ T EQ_INLINE void few(const eq_epilogue *e, int c, int n, const __m256i *acc, uin
       one(e, c, n, acc, step, out, at, pixels, kind, gate);                                        \
   }
 FINISH(small, EQ_SMALL256, false)
+FINISH(plain, EQ_PLAIN256, false)
 FINISH(pieces, EQ_PIECES256, false)
 FINISH(pieces_gate, EQ_PIECES256, true)
 FINISH(table, EQ_TABLE256, false)
@@ -163,6 +164,7 @@ typedef void finish_fn(const eq_epilogue *, int, int, const __m256i *, int, int,
 void eq_finish256(const eq_epilogue *e, int c, int channels, const __m256i *acc, int regs, int step,
                   uint8_t *const *out, ptrdiff_t at, int pixels) {
   static finish_fn *const kinds[][2] = {[EQ_SMALL256] = {small, small},
+                                        [EQ_PLAIN256] = {plain, plain},
                                         [EQ_PIECES256] = {pieces, pieces_gate},
                                         [EQ_TABLE256] = {table, table_gate},
                                         [EQ_BYTES256] = {bytes, bytes}};

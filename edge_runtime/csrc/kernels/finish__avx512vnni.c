@@ -182,6 +182,7 @@ EQ_TARGET EQ_INLINE void finish(const eq_epilogue *e, int c, int channels, const
     }                                                                                              \
   }
 FINISH(small, EQ_SMALL512, false)
+FINISH(plain, EQ_PLAIN512, false)
 FINISH(pieces, EQ_PIECES512, false)
 FINISH(pieces_gate, EQ_PIECES512, true)
 FINISH(table, EQ_TABLE512, false)
@@ -191,6 +192,7 @@ FINISH(bytes, EQ_BYTES512, false)
 typedef void finish_fn(const eq_epilogue *, int, int, const __m512i *, int, uint8_t *const *,
                        ptrdiff_t, int);
 static finish_fn *const kinds[][2] = {[EQ_SMALL512] = {small, small},
+                                      [EQ_PLAIN512] = {plain, plain},
                                       [EQ_PIECES512] = {pieces, pieces_gate},
                                       [EQ_TABLE512] = {table, table_gate},
                                       [EQ_BYTES512] = {bytes, bytes}};

@@ -91,6 +91,7 @@ typedef void finish_fn(const eq_epilogue *e, const eq_strip512 *c, const __m512i
     finish(e, c, sums, fours, to, kind, gate);                                                     \
   }
 FINISH(small, EQ_SMALL512, false)
+FINISH(plain, EQ_PLAIN512, false)
 FINISH(pieces, EQ_PIECES512, false)
 FINISH(pieces_gate, EQ_PIECES512, true)
 FINISH(table, EQ_TABLE512, false)
@@ -100,6 +101,7 @@ FINISH(bytes, EQ_BYTES512, false)
 void eq_finish_strip512(const eq_epilogue *e, const eq_strip512 *s, const __m512i *sums, int fours,
                         uint8_t *to) {
   static finish_fn *const kinds[][2] = {[EQ_SMALL512] = {small, small},
+                                        [EQ_PLAIN512] = {plain, plain},
                                         [EQ_PIECES512] = {pieces, pieces_gate},
                                         [EQ_TABLE512] = {table, table_gate},
                                         [EQ_BYTES512] = {bytes, bytes}};

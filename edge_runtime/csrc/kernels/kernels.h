@@ -30,8 +30,8 @@ typedef struct {
   int32_t pre_zero;
   /* from eq_prepare */
   const int16_t *pieces; /* of a LUT16 table of 64 straight pieces, or NULL */
-  bool words; /* no product leaves int32, and saturating int16 arithmetic after each rounding gives
-                 the law's integers */
+  bool words; /* saturating int16 arithmetic after each rounding gives the law's integers */
+  bool small; /* no product that becomes an output leaves int32; what goes into a table may */
 } eq_epilogue;
 
 /* A table of 513 entries may be 64 straight pieces of 8 intervals: T(x) = base + ((slope * f + 64)

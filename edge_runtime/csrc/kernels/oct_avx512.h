@@ -1,7 +1,7 @@
-/* oct_avx512.h: the epilogue of eight registers of sums at once, as epilogue_avx512.h has it for
- * two. About 60 cycles pass from the first conversion to the store while 114 instructions wait at
- * most: so each stage does one thing to all eight before the next, and other work may come between
- * the stages. Internal. */
+/* oct_avx512.h: the epilogue with e->small of eight registers of sums at once, as epilogue_avx512.h
+ * has it for two. About 60 cycles pass from the first conversion to the store while 114
+ * instructions wait at most: so each stage does one thing to all eight before the next, and other
+ * work may come between the stages. Internal. */
 #ifndef EDGEQ_OCT_AVX512_H
 #define EDGEQ_OCT_AVX512_H
 #include "epilogue_avx512.h"
@@ -63,6 +63,10 @@ EQ_TARGET EQ_INLINE void eq_oct_words(__m512i *x, const eq_oct *o, const __m512i
     v[i] = _mm512_mul_ps(f[i], o->m[i % PANELS]);
     EQ_PIN(v[i]);
   }
+  if (KIND != EQ_OCT_SMALL) EQ_EACH(i, EQ_OCT) {
+      v[i] = eq_cut512(v[i]);
+      EQ_PIN(v[i]);
+    }
   if (KIND == EQ_OCT_GATE) EQ_EACH(i, EQ_OCT) gate[i] = _mm512_mul_ps(f[i], o->r[i % PANELS]);
   eq_oct_pack(x, v, KIND == EQ_OCT_SMALL ? o->zero : NULL, PANELS);
 }

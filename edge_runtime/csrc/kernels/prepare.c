@@ -25,21 +25,21 @@ static bool pieces_of(const int16_t *table, int16_t *pieces) {
 /* Far enough from 2^31 that three roundings do not reach it. */
 static const double LIMIT = 0x1p30;
 
-/* True when the products of channel c stay in int32 and the multiplier behind a table is large
- * enough to be scaled by 2^-16. */
+/* True when the last product of channel c stays in int32. */
 static bool tame(const eq_epilogue *e, int c, double products) {
   const double most = products * 128 * 128 + fabs((double)e->bias[c]);
   const double sum = most < 0x1p31 ? most : 0x1p31, r = fabs((double)e->r[c]);
-  if (sum * fabs((double)e->m[c]) >= LIMIT) return false;
-  if (e->lut_kind == EQ_LUT_NONE || (!e->step && !e->gate)) return true;
-  return (r == 0 || r >= 1e-30) && 32768 * r * (e->gate ? sum : 1) < LIMIT;
+  if (e->lut_kind == EQ_LUT_NONE) return sum * fabs((double)e->m[c]) < LIMIT;
+  return (!e->step && !e->gate) || 32768 * r * (e->gate ? sum : 1) < LIMIT;
 }
 
 void eq_prepare(eq_epilogue *e, int lanes, int64_t products, int16_t *pieces) {
-  e->words = true;
+  e->words = e->small = true;
   for (int c = 0; c < lanes; c++) {
+    const double r = e->lut_kind == EQ_LUT_NONE ? 0 : fabs((double)e->r[c]);
     const bool far = e->zp[c] < -16384 || e->zp[c] > 16384;
-    e->words &= tame(e, c, (double)products) && (e->out16 || !far);
+    e->words &= (e->out16 || !far) && (r == 0 || r >= 1e-30); /* that can be scaled by 2^-16 */
+    e->small &= tame(e, c, (double)products);
   }
   if (e->lut_kind == EQ_LUT_LUT8) {
     e->words &= e->pre_zero >= -16384 && e->pre_zero <= 16384;

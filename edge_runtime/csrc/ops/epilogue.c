@@ -67,7 +67,7 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
       e.table = eq_lut(p, h->lut);
     const bool sums = convolves(h);
     eq_prepare(&e, sums ? (int)rows_of(p, h) : 0, sums ? products_of(p, h) : 0, *pieces + next);
-    ready[i] = (eq_ready){e.pieces, e.words};
+    ready[i] = (eq_ready){e.pieces, e.words, e.small};
     if (has_lut16(h)) next += EQ_PIECES_ROOM;
   }
   return ready;
@@ -76,6 +76,6 @@ eq_ready *eq_make_ready(const eq_program *p, int16_t **pieces) {
 eq_epilogue eq_epilogue_of(const eq_context *x, const eq_head *h) {
   const eq_ready *ready = &x->ready[h - x->program->commands];
   eq_epilogue e = rows(x->program, h);
-  e.pieces = ready->pieces, e.words = ready->words;
+  e.pieces = ready->pieces, e.words = ready->words, e.small = ready->small;
   return e;
 }

@@ -13,7 +13,7 @@ enum { EQ_LINES = 65536 };
 /* What eq_prepare found for a CONV or DWCONV, or for the table of a LUT. */
 typedef struct {
   const int16_t *pieces;
-  bool words;
+  bool words, small;
 } eq_ready;
 
 /* Everything a command may touch while it runs. */
