@@ -129,20 +129,32 @@ static void run_strips(const eq_conv_job *j, int64_t first, int64_t last) {
   }
 }
 
-enum { POINTS_BYTES = 24576 }; /* of the pixels of one block and what lies behind them */
+/* Of the pixels of one block and what lies behind them: near, unless that leaves few pixels for
+ * each pass over the weights, or for each unpacking of them. */
+enum { POINTS_NEAR = 24576, POINTS_MOST = 65536, ENOUGH_POINTS = 96, ENOUGH_TO_UNPACK = 192 };
 
 /* The same for a pointwise layer whose pixels lie at one stride. */
-static void run_points(const eq_conv_job *j, int64_t first, int64_t count, int b0, int b1) {
+static void run_points(const eq_conv_job *j, int64_t first, int64_t count, int b0, int b1,
+                       int worker) {
   const eq_conv_points *k = j->x->kernels->conv_points;
-  const int pixel = j->conv.k4 * 4, most = POINTS_BYTES / pixel - EQ_POINTS_SLACK;
+  int8_t *unpacked = j->x->unpacked + (size_t)worker * j->x->unpacked_bytes;
+  const int pixel = j->conv.k4 * 4, enough = j->four ? ENOUGH_TO_UNPACK : ENOUGH_POINTS;
+  int most = POINTS_NEAR / pixel - EQ_POINTS_SLACK;
+  if (most < enough) most = enough;
+  if (most > POINTS_MOST / pixel - EQ_POINTS_SLACK) most = POINTS_MOST / pixel - EQ_POINTS_SLACK;
   const ptrdiff_t out_step = j->out->strides[2] * (ptrdiff_t)(j->conv.e.out16 ? 2 : 1);
-  uint8_t bytes[POINTS_BYTES + EQ_SLACK];
+  uint8_t bytes[POINTS_MOST + EQ_SLACK];
   while (count > 0) {
     const int n = (int)(count < most ? count : most);
     k->fill(bytes, j->gather.in + first * j->gather.sw, j->gather.sw, pixel, n);
     for (int b = b0; b < b1; b++) {
       int channels;
-      const eq_conv a = eq_conv_block(j, b, &channels);
+      eq_conv a = eq_conv_block(j, b, &channels);
+      if (j->four) {
+        const size_t panels = (size_t)(channels + 15) / 16;
+        j->x->kernels->unpack4(unpacked, a.w, panels * a.panel_bytes / 2);
+        a.w = unpacked;
+      }
       k->run(&a, bytes, j->base + first * out_step, out_step, n, channels);
     }
     eq_add_behind(&j->addend, first, n, eq_conv_first_channel(j, b0), eq_conv_first_channel(j, b1));
@@ -220,8 +232,8 @@ static void run_part(void *arg, int64_t begin, int64_t end, int worker) {
     run_strips(j, first, last);
     return;
   }
-  if (j->points && !j->four) {
-    run_points(j, first, last - first, b0, b1);
+  if (j->points && (!j->four || last - first >= EQ_PIXELS_TO_UNPACK)) {
+    run_points(j, first, last - first, b0, b1, worker);
     return;
   }
   const int64_t step = (int64_t)j->block_tiles * mr;

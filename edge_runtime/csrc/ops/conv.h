@@ -3,6 +3,8 @@
 #define EDGEQ_CONV_H
 #include "ops.h"
 
+enum { EQ_PIXELS_TO_UNPACK = 48 }; /* fewer do not pay for unpacking 4-bit weights apart */
+
 typedef struct {
   const eq_context *x;
   const edgeq_tensor *out;

@@ -5,7 +5,6 @@
 /* A rectangle's lines should stay in the first cache, but where that leaves few pixels for each
  * pass over the weights, more of them come from the second. */
 enum { LINES_NEAR = 24576, ENOUGH_PIXELS = 96, MOST_QUADS = 256, QUAD = EQ_LINE_QUAD };
-enum { PIXELS_TO_UNPACK = 48 }; /* fewer do not pay for unpacking 4-bit weights apart */
 
 /* Output rows [y, y + rows), columns [x, x + width) of a picture. */
 typedef struct {
@@ -111,7 +110,7 @@ int64_t eq_conv_by_lines(const eq_conv_job *j, int64_t first, int64_t last, int 
   if (r.width < QUAD) return 0;
   const layout l = cut(j, &r);
   const int64_t pixels = r.rows * r.width;
-  if (!pixels || (j->four && pixels < PIXELS_TO_UNPACK)) return 0;
+  if (!pixels || (j->four && pixels < EQ_PIXELS_TO_UNPACK)) return 0;
   uint8_t *lines = j->x->lines + (size_t)worker * (EQ_LINES + EQ_SLACK), *out[MOST_QUADS];
   const uint8_t *in[MOST_QUADS];
   const int quads = prepare(j, &r, &l, lines, in, out);
