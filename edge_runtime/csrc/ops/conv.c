@@ -131,7 +131,7 @@ static void run_strips(const eq_conv_job *j, int64_t first, int64_t last) {
 
 /* Of the pixels of one block and what lies behind them: near, unless that leaves few pixels for
  * each pass over the weights, or for each unpacking of them. */
-enum { POINTS_NEAR = 24576, POINTS_MOST = 65536, ENOUGH_POINTS = 96, ENOUGH_TO_UNPACK = 192 };
+enum { POINTS_NEAR = 24576, POINTS_MOST = 131072, ENOUGH_POINTS = 96, ENOUGH_TO_UNPACK = 208 };
 
 /* The same for a pointwise layer whose pixels lie at one stride. */
 static void run_points(const eq_conv_job *j, int64_t first, int64_t count, int b0, int b1,
